@@ -48,8 +48,7 @@ export type ChatMessage = z.output<typeof chatMessage>;
 
 /** What the model is asked to continue: a conversation, rendered by its chat template, or raw text. */
 export type Prompt =
-  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] }
-  | { readonly kind: "text"; readonly text: string };
+  { readonly kind: "chat"; readonly messages: readonly ChatMessage[] } | { readonly kind: "text"; readonly text: string };
 
 /** Sampling settings with every default filled in. */
 export interface Sampling {

@@ -52,7 +52,17 @@ export const clientMessage = z.discriminatedUnion(
 
 const range = { first: sequence, seq: sequence };
 
-export const modelState = z.enum(["available", "invalid", "starting", "loading", "warming", "ready", "draining", "stopped", "failed"]);
+export const modelState = z.enum([
+  "available",
+  "invalid",
+  "starting",
+  "loading",
+  "warming",
+  "ready",
+  "draining",
+  "stopped",
+  "failed",
+]);
 
 export const modelSummary = z.object({
   id: z.string(),

@@ -1,0 +1,148 @@
+import { getLlama, getModuleVersion, LlamaLogLevel, type Llama } from "node-llama-cpp";
+import type { LoadCommand } from "../../protocol/runner.ts";
+
+/**
+ * The part of node-llama-cpp's native module that the engine calls. None of it is public API: the version is pinned
+ * exactly and checked here, and `test/runner/engine.test.ts` holds it to the public API's results.
+ */
+export interface Bindings {
+  readonly AddonModel: new (path: string, options: NativeModelOptions) => NativeModel;
+  readonly AddonContext: new (model: NativeModel, options: NativeContextOptions) => NativeContext;
+  readonly AddonSampler: new (model: NativeModel) => NativeSampler;
+}
+
+interface NativeModelOptions {
+  readonly addonExports: Bindings;
+  readonly gpuLayers: number;
+  readonly useMmap: boolean;
+  readonly onLoadProgress: (fraction: number) => void;
+}
+
+export interface NativeModel {
+  init(): Promise<boolean>;
+  tokenize(text: string, parseSpecial: boolean): Uint32Array;
+  detokenize(tokens: Uint32Array, renderSpecial: boolean): string;
+  tokenBos(): number;
+  tokenEos(): number;
+  getTokenString(token: number): string;
+  getTokenAttributes(token: number): number;
+  isEogToken(token: number): boolean;
+  shouldPrependBosToken(): boolean;
+  getTrainContextSize(): number;
+  getMemoryBreakdown(): { cpuRam: number; gpuVram: number };
+}
+
+interface NativeContextOptions {
+  /** Of all sequences together. */
+  readonly contextSize: number;
+  readonly batchSize: number;
+  readonly sequences: number;
+  readonly flashAttention: "auto";
+  readonly threads: number;
+  readonly swaFullCache: boolean;
+}
+
+export interface NativeContext {
+  init(): Promise<boolean>;
+  initBatch(size: number): void;
+  addToBatch(sequence: number, position: number, tokens: Uint32Array, logitsAt: Uint32Array): Uint32Array;
+  decodeBatch(): Promise<void>;
+  sampleToken(logits: number, sampler: NativeSampler): Promise<number>;
+  removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
+  disposeSequence(sequence: number): void;
+  getMemoryBreakdown(): { cpuRam: number; gpuVram: number };
+}
+
+export interface NativeSamplerConfig {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+  readonly minP: number;
+  readonly seed: number;
+  readonly repeatPenalty?: number;
+  readonly repeatPenaltyMaxTokens?: number;
+  readonly repeatPenaltyTokens?: Uint32Array;
+  readonly repeatPenaltyPresencePenalty?: number;
+  readonly repeatPenaltyFrequencyPenalty?: number;
+}
+
+export interface NativeSampler {
+  applyConfig(config: NativeSamplerConfig): void;
+  dispose(): void;
+}
+
+const supportedVersion = "3.22.1";
+
+const requiredMethods = {
+  AddonModel: ["init", "tokenize", "detokenize", "getTokenString", "getTokenAttributes", "isEogToken", "getMemoryBreakdown"],
+  AddonContext: [
+    "init",
+    "initBatch",
+    "addToBatch",
+    "decodeBatch",
+    "sampleToken",
+    "removeTokenCellsFromSequence",
+    "disposeSequence",
+  ],
+  AddonSampler: ["applyConfig", "dispose"],
+} as const satisfies Record<keyof Bindings, readonly string[]>;
+
+export interface Backend {
+  readonly bindings: Bindings;
+  /** cpu, cuda, vulkan or metal. */
+  readonly name: string;
+}
+
+export type LogLine = (level: "trace" | "debug" | "info" | "warn" | "error" | "fatal", message: string) => void;
+
+/** Loads the native library for the GPU or the CPU. @throws {Error} with the cause as its message. */
+export async function openBackend(gpu: LoadCommand["gpu"], threads: number, log: LogLine): Promise<Backend> {
+  const version = await getModuleVersion();
+  if (version !== supportedVersion)
+    throw new Error(`node-llama-cpp ${version} is installed, and llamapod needs ${supportedVersion}`);
+  const llama = await getLlama({
+    gpu: gpu === "off" ? false : "auto",
+    // A missing binary must be an error, never a download and a compilation.
+    build: "never",
+    skipDownload: true,
+    progressLogs: false,
+    maxThreads: threads,
+    logLevel: LlamaLogLevel.info,
+    logger: (level, message) => {
+      if (level !== LlamaLogLevel.disabled) log(logLevelNames[level], message.trimEnd());
+    },
+  });
+  if (gpu === "required" && llama.gpu === false) {
+    throw new Error("a GPU is required and llama.cpp found none that works; see the lines above, or set gpu to auto or off");
+  }
+  return { bindings: bindingsOf(llama), name: llama.gpu === false ? "cpu" : llama.gpu };
+}
+
+const logLevelNames = {
+  [LlamaLogLevel.fatal]: "fatal",
+  [LlamaLogLevel.error]: "error",
+  [LlamaLogLevel.warn]: "warn",
+  [LlamaLogLevel.info]: "debug",
+  [LlamaLogLevel.log]: "debug",
+  [LlamaLogLevel.debug]: "trace",
+} as const;
+
+function bindingsOf(llama: Llama): Bindings {
+  const bindings: unknown = Reflect.get(llama, "_bindings");
+  if (!hasRequiredMethods(bindings)) {
+    throw new Error(
+      `the native module of node-llama-cpp ${supportedVersion} lacks a function that the engine needs; reinstall it`,
+    );
+  }
+  return bindings;
+}
+
+function hasRequiredMethods(bindings: unknown): bindings is Bindings {
+  if (typeof bindings !== "object" || bindings === null) return false;
+  return Object.entries(requiredMethods).every(([className, methods]) => {
+    const nativeClass: unknown = Reflect.get(bindings, className);
+    if (typeof nativeClass !== "function") return false;
+    const prototype: unknown = nativeClass.prototype;
+    return typeof prototype === "object" && prototype !== null && methods.every((method) => method in prototype);
+  });
+}

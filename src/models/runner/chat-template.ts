@@ -1,0 +1,104 @@
+import { Template } from "@huggingface/jinja";
+import { LlamapodError } from "../../protocol/errors.ts";
+import type { ChatMessage } from "../../protocol/request.ts";
+
+type Role = ChatMessage["role"];
+
+interface Turn {
+  readonly role: Role;
+  readonly content: string;
+}
+
+const canary = "llamapod-canary";
+
+/**
+ * A model's chat template. Templates are untrusted code without a bound on time or memory: render only where the process
+ * may be killed.
+ */
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #specialTokens: { readonly bos_token: string; readonly eos_token: string };
+  readonly #takesSystemRole: boolean;
+  readonly #needsAlternation: boolean;
+
+  /** @throws {LlamapodError} `template_error` when the template cannot be parsed or renders no conversation at all */
+  constructor(source: string, specialTokens: { beginText: string; endText: string }) {
+    this.#specialTokens = { bos_token: specialTokens.beginText, eos_token: specialTokens.endText };
+    try {
+      this.#template = new Template(source);
+      this.#renderTurns([{ role: "user", content: canary }]);
+    } catch (cause) {
+      throw new LlamapodError("template_error", `The model's chat template does not work: ${messageOf(cause)}`, { cause });
+    }
+    this.#takesSystemRole = this.#accepts([
+      { role: "system", content: canary },
+      { role: "user", content: "hello" },
+    ]);
+    this.#needsAlternation = !this.#accepts([
+      { role: "user", content: canary },
+      { role: "user", content: "hello" },
+    ]);
+  }
+
+  /**
+   * The conversation as the model's own text, ending where the answer begins.
+   *
+   * @throws {LlamapodError} `template_error` with the template's own complaint
+   */
+  render(messages: readonly ChatMessage[]): string {
+    let turns: readonly Turn[] = messages;
+    if (!this.#takesSystemRole) turns = foldSystemTurns(turns);
+    if (this.#needsAlternation) turns = mergeNeighbours(turns);
+    try {
+      return this.#renderTurns(turns);
+    } catch (cause) {
+      const reason = `The model's chat template does not take these messages: ${messageOf(cause)}`;
+      throw new LlamapodError("template_error", reason, { param: "messages", cause });
+    }
+  }
+
+  #renderTurns(turns: readonly Turn[]): string {
+    return this.#template.render({ messages: turns, add_generation_prompt: true, ...this.#specialTokens });
+  }
+
+  /** Whether the template neither refuses these turns nor drops the canary that is in them. */
+  #accepts(turns: readonly Turn[]): boolean {
+    try {
+      return this.#renderTurns(turns).includes(canary);
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Puts system messages in front of the user's next turn, for templates that know no system role. */
+function foldSystemTurns(turns: readonly Turn[]): Turn[] {
+  const folded: Turn[] = [];
+  let instructions: string[] = [];
+  for (const turn of turns) {
+    if (turn.role === "system") {
+      instructions.push(turn.content);
+    } else if (turn.role === "user") {
+      folded.push({ role: "user", content: [...instructions, turn.content].join("\n\n") });
+      instructions = [];
+    } else {
+      folded.push(turn);
+    }
+  }
+  if (instructions.length > 0) folded.push({ role: "user", content: instructions.join("\n\n") });
+  return folded;
+}
+
+function mergeNeighbours(turns: readonly Turn[]): Turn[] {
+  const merged: Turn[] = [];
+  for (const turn of turns) {
+    const last = merged.at(-1);
+    if (last?.role === turn.role) merged[merged.length - 1] = { role: turn.role, content: `${last.content}\n\n${turn.content}` };
+    else merged.push(turn);
+  }
+  return merged;
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,167 @@
+import type { Sampling } from "../../protocol/request.ts";
+import type { LoadCommand, LoadedModel } from "../../protocol/runner.ts";
+import { openBackend, type Backend, type LogLine, type NativeContext, type NativeModel } from "./bindings.ts";
+import { Sampler } from "./sampler.ts";
+
+/** Tokens of one slot in a batch. */
+export interface BatchEntry {
+  readonly slot: number;
+  /** Position of the first token in the slot's sequence. */
+  readonly position: number;
+  readonly tokens: Uint32Array;
+  /** Whether the next token will be sampled after the last of them. */
+  readonly wantsLogits: boolean;
+}
+
+/** Where a batch left the logits of a slot. Valid until the next batch. */
+export type Logits = number & { readonly brand: unique symbol };
+
+const everyLayer = 9_999;
+
+/** llama.cpp pads a context to a multiple of this many cells. */
+const contextPadding = 256;
+
+/** Bits of llama.cpp's `enum llama_token_attr`: tokens that text may turn into only where a template says so. */
+const controlAttributes = (1 << 0) | (1 << 3);
+
+/** A loaded model with its slots: everything the step loop asks of llama.cpp, and nothing else. */
+export class Engine {
+  readonly info: Omit<LoadedModel, "template">;
+  readonly #backend: Backend;
+  readonly #model: NativeModel;
+  readonly #context: NativeContext;
+
+  private constructor(backend: Backend, model: NativeModel, context: NativeContext, info: Omit<LoadedModel, "template">) {
+    this.#backend = backend;
+    this.#model = model;
+    this.#context = context;
+    this.info = info;
+  }
+
+  /**
+   * @param onProgress told the fraction of the weights that is loaded
+   * @throws {Error} when llama.cpp refuses; the cause is in the log lines before it
+   */
+  static async load(command: LoadCommand, log: LogLine, onProgress: (fraction: number) => void): Promise<Engine> {
+    const backend = await openBackend(command.gpu, command.threads, log);
+    const model = new backend.bindings.AddonModel(command.path, {
+      addonExports: backend.bindings,
+      gpuLayers: backend.name === "cpu" ? 0 : everyLayer,
+      useMmap: true,
+      onLoadProgress: onProgress,
+    });
+    if (!(await model.init())) throw new Error("llama.cpp could not load the model");
+
+    const contextSize = pad(Math.min(command.contextSize, model.getTrainContextSize()));
+    const context = new backend.bindings.AddonContext(model, {
+      contextSize: contextSize * command.slots,
+      batchSize: Math.max(command.batchSize, command.slots),
+      sequences: command.slots,
+      flashAttention: "auto",
+      threads: command.threads,
+      // Without it, sliding-window models forget what prefix reuse needs.
+      swaFullCache: true,
+    });
+    if (!(await context.init())) {
+      throw new Error(`llama.cpp could not make a context of ${command.slots} slots with ${contextSize} tokens each`);
+    }
+    const [weights, cache] = [model.getMemoryBreakdown(), context.getMemoryBreakdown()];
+    return new Engine(backend, model, context, {
+      contextSize,
+      slots: command.slots,
+      backend: backend.name,
+      threads: command.threads,
+      memoryBytes: weights.cpuRam + cache.cpuRam,
+      videoMemoryBytes: weights.gpuVram + cache.gpuVram,
+    });
+  }
+
+  /** @param parseSpecial whether the text of a control token becomes that token */
+  tokenize(text: string, parseSpecial: boolean): Uint32Array {
+    return this.#model.tokenize(text, parseSpecial);
+  }
+
+  /** Control tokens have no text. Bytes that are not valid UTF-8 become U+FFFD. */
+  detokenize(tokens: Uint32Array): string {
+    return this.#model.detokenize(tokens, false);
+  }
+
+  /** @returns undefined when the vocabulary has no such token */
+  get beginToken(): number | undefined {
+    return existing(this.#model.tokenBos());
+  }
+
+  get endToken(): number | undefined {
+    return existing(this.#model.tokenEos());
+  }
+
+  /** Whether the tokenizer's own settings put the begin token before every prompt. */
+  get addsBeginToken(): boolean {
+    return this.#model.shouldPrependBosToken();
+  }
+
+  tokenText(token: number): string {
+    return this.#model.getTokenString(token);
+  }
+
+  /** End of turn, end of sequence, end of message: whatever this vocabulary ends an answer with. */
+  endsGeneration(token: number): boolean {
+    return this.#model.isEogToken(token);
+  }
+
+  /** The texts of all control tokens, in a vocabulary of `vocabularySize` tokens. */
+  controlTokenTexts(vocabularySize: number): string[] {
+    const texts: string[] = [];
+    for (let token = 0; token < vocabularySize; token++) {
+      if ((this.#model.getTokenAttributes(token) & controlAttributes) !== 0) texts.push(this.#model.getTokenString(token));
+    }
+    return texts;
+  }
+
+  createSampler(sampling: Sampling): Sampler {
+    return new Sampler(new this.#backend.bindings.AddonSampler(this.#model), sampling);
+  }
+
+  /**
+   * Forgets a slot's cells from position `length` on.
+   *
+   * @returns how many cells the slot still holds: `length`, or 0 where the architecture cannot forget in part
+   */
+  truncate(slot: number, length: number): number {
+    if (length > 0 && this.#context.removeTokenCellsFromSequence(slot, length, -1)) return length;
+    this.#context.disposeSequence(slot);
+    return 0;
+  }
+
+  /**
+   * Runs one batch. Entries must be in ascending order of slots: llama.cpp computes consecutive sequences together and
+   * everything else one after the other.
+   *
+   * @returns for each entry that wants them, where its logits are
+   */
+  async decode(entries: readonly BatchEntry[]): Promise<(Logits | undefined)[]> {
+    this.#context.initBatch(entries.reduce((sum, entry) => sum + entry.tokens.length, 0));
+    const logits = entries.map(({ slot, position, tokens, wantsLogits }) => {
+      const logitsAt = wantsLogits ? Uint32Array.of(tokens.length - 1) : noLogits;
+      return this.#context.addToBatch(slot, position, tokens, logitsAt)[0] as Logits | undefined;
+    });
+    await this.#context.decodeBatch();
+    return logits;
+  }
+
+  async sample(logits: Logits, sampler: Sampler): Promise<number> {
+    const token = await this.#context.sampleToken(logits, sampler.native);
+    if (token < 0) throw new Error("llama.cpp left no token to choose from");
+    return token;
+  }
+}
+
+const noLogits = new Uint32Array();
+
+function pad(contextSize: number): number {
+  return Math.ceil(contextSize / contextPadding) * contextPadding;
+}
+
+function existing(token: number): number | undefined {
+  return token < 0 ? undefined : token;
+}

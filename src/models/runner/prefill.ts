@@ -1,0 +1,68 @@
+/** A slot that still has prompt tokens to read. */
+export interface PendingPrefill {
+  readonly slot: number;
+  readonly remaining: number;
+}
+
+export interface PrefillChunk {
+  readonly slot: number;
+  readonly take: number;
+}
+
+/**
+ * Shares one batch of at most `budget` tokens among the slots that are reading their prompts: half for the one that has
+ * waited longest, so that it always gets on, the rest for those that need least, so that a short prompt is not kept
+ * behind a long one.
+ *
+ * @param pending in order of arrival
+ * @returns in ascending order of slots, as the engine wants them
+ */
+export function planPrefill(pending: readonly PendingPrefill[], budget: number): PrefillChunk[] {
+  const [oldest, ...others] = pending;
+  if (oldest === undefined) return [];
+  const oldestFloor = others.length === 0 ? budget : Math.ceil(budget / 2);
+  const reserved = Math.min(oldest.remaining, oldestFloor);
+  let left = budget - reserved;
+  const chunks: PrefillChunk[] = [];
+  for (const { slot, remaining } of others.sort((a, b) => a.remaining - b.remaining)) {
+    const take = Math.min(remaining, left);
+    if (take === 0) break;
+    chunks.push({ slot, take });
+    left -= take;
+  }
+  chunks.push({ slot: oldest.slot, take: Math.min(oldest.remaining, reserved + left) });
+  return chunks.sort((a, b) => a.slot - b.slot);
+}
+
+/** How long a prefill batch may keep the slots that are decoding waiting, in milliseconds. */
+const stallMs = 100;
+
+/** Below this a batch costs as much per token as no batching at all. */
+const smallestBudget = 16;
+
+/** Weight of the newest measurement. */
+const smoothing = 0.3;
+
+/** Learns how fast this machine reads prompts, and so how many tokens fit between two decode steps. */
+export class PrefillPace {
+  readonly #batchSize: number;
+  #msPerToken: number | undefined;
+
+  constructor(batchSize: number) {
+    this.#batchSize = batchSize;
+  }
+
+  /** @param othersDecode whether answers are under way that the batch would hold up */
+  budget(othersDecode: boolean): number {
+    if (!othersDecode) return this.#batchSize;
+    if (this.#msPerToken === undefined) return Math.min(this.#batchSize, smallestBudget * 4);
+    const fitting = Math.floor(stallMs / this.#msPerToken);
+    return Math.max(Math.min(smallestBudget, this.#batchSize), Math.min(fitting, this.#batchSize));
+  }
+
+  observe(tokens: number, elapsedMs: number): void {
+    if (tokens < smallestBudget) return;
+    const latest = elapsedMs / tokens;
+    this.#msPerToken = this.#msPerToken === undefined ? latest : smoothing * latest + (1 - smoothing) * this.#msPerToken;
+  }
+}

@@ -1,0 +1,220 @@
+import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
+import type { EndedEvent, GenerateCommand, SlotStatistics, StepEvent } from "../../protocol/runner.ts";
+import type { ChatFormat } from "./chat-formats.ts";
+import type { BatchEntry, Engine, Logits } from "./engine.ts";
+import { Generation, promptTokens } from "./generation.ts";
+import { PrefillPace, planPrefill } from "./prefill.ts";
+import type { PromptBuilder } from "./prompt.ts";
+import { chooseSlot, Slot } from "./slots.ts";
+
+/**
+ * Drives llama.cpp step by step: one decode batch with a token of every slot that is answering, in ascending order, then
+ * one bounded batch of prompt tokens for the slots that are still reading, and so on. One message is sent per batch.
+ *
+ * Nothing in a step depends on how long a sequence has grown. A cancellation takes effect before the next batch.
+ */
+export class StepLoop {
+  readonly #engine: Engine;
+  readonly #prompts: PromptBuilder;
+  readonly #format: ChatFormat;
+  readonly #send: (event: StepEvent) => void;
+  readonly #slots: readonly Slot[];
+  readonly #pace: PrefillPace;
+  /** In order of arrival. */
+  readonly #generations = new Map<string, Generation>();
+  #waiting: GenerateCommand[] = [];
+  #cancelled = new Set<string>();
+  #step: StepEvent = emptyStep();
+  #releases = 0;
+  #wake: (() => void) | undefined;
+  #stopping = false;
+
+  constructor(engine: Engine, prompts: PromptBuilder, format: ChatFormat, batchSize: number, send: (event: StepEvent) => void) {
+    this.#engine = engine;
+    this.#prompts = prompts;
+    this.#format = format;
+    this.#send = send;
+    this.#slots = Array.from({ length: engine.info.slots }, (_, id) => new Slot(id, engine.info.contextSize));
+    this.#pace = new PrefillPace(batchSize);
+  }
+
+  get statistics(): SlotStatistics {
+    return {
+      busySlots: this.#generations.size,
+      cachedTokens: this.#slots.reduce((sum, slot) => sum + slot.length, 0),
+    };
+  }
+
+  generate(command: GenerateCommand): void {
+    this.#waiting.push(command);
+    this.#wake?.();
+  }
+
+  cancel(id: string): void {
+    this.#cancelled.add(id);
+    this.#wake?.();
+  }
+
+  /** Lets `run` return after the current batch. */
+  stop(): void {
+    this.#stopping = true;
+    this.#wake?.();
+  }
+
+  /** @throws {Error} when llama.cpp fails in the middle of a batch; nothing can be trusted afterwards */
+  async run(): Promise<void> {
+    while (!this.#stopping) {
+      this.#applyCancellations();
+      this.#admit();
+      this.#flush();
+      if (this.#generations.size === 0) {
+        await this.#idle();
+        continue;
+      }
+      await this.#decode();
+      this.#applyCancellations();
+      this.#flush();
+      await this.#prefill();
+    }
+  }
+
+  async #idle(): Promise<void> {
+    if (this.#stopping || this.#waiting.length > 0 || this.#cancelled.size > 0) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
+  }
+
+  #applyCancellations(): void {
+    for (const id of this.#cancelled) {
+      const generation = this.#generations.get(id);
+      if (generation !== undefined) {
+        this.#step.outputs.push({ id, tokens: [], text: generation.cut() });
+        this.#end(generation, { outcome: "finished", id, reason: "cancelled" });
+      } else if (this.#waiting.some((command) => command.id === id)) {
+        this.#step.ended.push({ outcome: "finished", id, reason: "cancelled" });
+      }
+    }
+    this.#waiting = this.#waiting.filter((command) => !this.#cancelled.has(command.id));
+    this.#cancelled = new Set();
+  }
+
+  #admit(): void {
+    while (this.#waiting[0] !== undefined && this.#slots.some((slot) => !slot.busy)) {
+      const command = this.#waiting[0];
+      this.#waiting.shift();
+      try {
+        this.#start(command);
+      } catch (thrown) {
+        const { code, message, param } = toLlamapodError(thrown);
+        this.#step.ended.push({ outcome: "failed", id: command.id, code, message, param });
+        if (!(thrown instanceof LlamapodError)) throw thrown;
+      }
+    }
+  }
+
+  #start(command: GenerateCommand): void {
+    const prompt = promptTokens(command, this.#prompts, this.#engine.info.contextSize);
+    const choice = chooseSlot(this.#slots, prompt);
+    if (choice === undefined) throw new LlamapodError("overloaded", "Every slot is busy.");
+    const { slot, commonPrefix } = choice;
+    // At least one token has to be computed: its logits choose the first token of the answer.
+    slot.truncate(this.#engine.truncate(slot.id, Math.min(commonPrefix, prompt.length - 1)));
+    slot.busy = true;
+    this.#generations.set(command.id, new Generation(command, prompt, slot, this.#engine, this.#format));
+    this.#step.started.push({
+      id: command.id,
+      slot: slot.id,
+      promptTokens: prompt.length - command.generated.length,
+      cachedTokens: slot.length,
+    });
+  }
+
+  async #decode(): Promise<void> {
+    const batch: BatchEntry[] = [];
+    const answering: Generation[] = [];
+    for (const generation of this.#inSlotOrder()) {
+      if (generation.phase.name !== "decode") continue;
+      const tokens = Uint32Array.of(generation.phase.next);
+      batch.push({ slot: generation.slot.id, position: generation.slot.length, tokens, wantsLogits: true });
+      answering.push(generation);
+    }
+    await this.#compute(batch, answering);
+  }
+
+  async #prefill(): Promise<void> {
+    const reading = [...this.#generations.values()].filter((generation) => generation.phase.name === "prefill");
+    if (reading.length === 0) return;
+    const budget = this.#pace.budget(reading.length < this.#generations.size);
+    const chunks = planPrefill(
+      reading.map(({ slot, remainingPrompt }) => ({ slot: slot.id, remaining: remainingPrompt })),
+      budget,
+    );
+    const batch: BatchEntry[] = [];
+    const owners: Generation[] = [];
+    for (const { slot, take } of chunks) {
+      const generation = reading.find((candidate) => candidate.slot.id === slot);
+      if (generation === undefined) continue;
+      const position = generation.slot.length;
+      const tokens = generation.prompt.subarray(position, position + take);
+      batch.push({ slot, position, tokens, wantsLogits: take === generation.remainingPrompt });
+      owners.push(generation);
+    }
+    const begin = performance.now();
+    await this.#compute(batch, owners);
+    this.#pace.observe(
+      batch.reduce((sum, entry) => sum + entry.tokens.length, 0),
+      performance.now() - begin,
+    );
+  }
+
+  /** Runs one batch, samples for every entry that wants a token, and sends what came of it. */
+  async #compute(batch: readonly BatchEntry[], owners: readonly Generation[]): Promise<void> {
+    if (batch.length === 0) return;
+    const logits = await this.#engine.decode(batch);
+    batch.forEach((entry, index) => owners[index]?.slot.append(entry.tokens));
+    const sampled = await Promise.all(owners.map((generation, index) => this.#sample(generation, logits[index])));
+    for (const [index, generation] of owners.entries()) {
+      const token = sampled[index];
+      if (token !== undefined) this.#accept(generation, token);
+    }
+    this.#flush();
+  }
+
+  async #sample(generation: Generation, logits: Logits | undefined): Promise<number | undefined> {
+    if (logits === undefined) return undefined;
+    generation.sampler.observe(generation.slot.tokens);
+    return this.#engine.sample(logits, generation.sampler);
+  }
+
+  #accept(generation: Generation, token: number): void {
+    const { id } = generation;
+    const { text, counted, ending } = generation.accept(token);
+    this.#step.outputs.push({ id, tokens: counted ? [token] : [], text });
+    if (ending !== undefined) this.#end(generation, { outcome: "finished", id, reason: ending });
+  }
+
+  #end(generation: Generation, ended: EndedEvent): void {
+    this.#step.ended.push(ended);
+    this.#generations.delete(generation.id);
+    generation.sampler.dispose();
+    generation.slot.busy = false;
+    generation.slot.lastUsed = ++this.#releases;
+  }
+
+  #inSlotOrder(): Generation[] {
+    return [...this.#generations.values()].sort((a, b) => a.slot.id - b.slot.id);
+  }
+
+  #flush(): void {
+    const { started, outputs, ended } = this.#step;
+    if (started.length + outputs.length + ended.length === 0) return;
+    this.#send({ ...this.#step, at: performance.now() });
+    this.#step = emptyStep();
+  }
+}
+
+function emptyStep(): StepEvent {
+  return { type: "step", at: 0, started: [], outputs: [], ended: [] };
+}
