@@ -1,0 +1,113 @@
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { parse } from "yaml";
+import { z } from "zod";
+import { gpuModes, logLevels } from "./protocol/runner.ts";
+
+const names = z
+  .preprocess((value) => (typeof value === "string" ? value.split(",").map((name) => name.trim()) : value), z.array(z.string().min(1)))
+  .default([]);
+
+const count = (least: number) => z.coerce.number().int().min(least);
+
+/** Every setting, once: its name, its bounds, its default, and what the help says. */
+const schema = z.strictObject({
+  host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
+  port: count(0).max(65_535).default(8080).describe("port to listen on; 0 takes a free one"),
+  modelsDir: z.string().min(1).default("models").describe("folder with the GGUF files"),
+  model: z.string().min(1).optional().describe("model that answers when a request names none (default: the first one)"),
+  contextSize: count(256).default(4096).describe("tokens of prompt and answer together, for each slot"),
+  slots: count(1).max(64).default(4).describe("generations that a model works on at the same time"),
+  threads: count(1).default(availableParallelism()).describe("threads that compute (default: one for each core)"),
+  batchSize: count(1).default(512).describe("prompt tokens computed at once, at most"),
+  gpu: z.enum(gpuModes).default("auto").describe("auto uses a GPU if one works, required fails without one"),
+  maxResident: count(1).default(1).describe("models that are loaded at the same time, at most"),
+  maxQueue: count(1).default(256).describe("requests that wait for a slot, at most"),
+  maxMessageBytes: count(1024).default(1024 * 1024).describe("size of a request body or a WebSocket message, at most"),
+  graceSeconds: count(0).default(60).describe("how long an answer goes on that no connection reads"),
+  retentionSeconds: count(0).default(300).describe("how long an ended answer can still be resumed"),
+  drainSeconds: count(0).default(30).describe("how long answers may take to end when the server is told to stop"),
+  allowedHosts: names.describe("host names, beside localhost, under which clients reach this server"),
+  allowedOrigins: names.describe("origins of other pages that may use this server"),
+  allowUnauthenticated: z
+    .preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean())
+    .default(false)
+    .describe("listen beyond this machine although anyone who gets through may use the server"),
+  logLevel: z.enum(logLevels).default("info").describe("least level that is logged"),
+});
+
+export type Config = z.output<typeof schema>;
+
+export interface Setting {
+  /** As in `llamapod.yaml`. */
+  readonly key: string;
+  readonly flag: string;
+  readonly variable: string;
+  readonly description: string;
+  readonly isSwitch: boolean;
+}
+
+export const settings: readonly Setting[] = Object.entries(schema.shape).map(([key, field]) => {
+  const kebab = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const fallback = field.safeParse(undefined).data;
+  const shown = fallback === undefined || fallback === false || (Array.isArray(fallback) && fallback.length === 0);
+  const description = field.description ?? "";
+  return {
+    key,
+    flag: `--${kebab}`,
+    variable: `LLAMAPOD_${kebab.replaceAll("-", "_").toUpperCase()}`,
+    description: shown || description.includes("default") ? description : `${description} (default: ${String(fallback)})`,
+    isSwitch: fallback === false,
+  };
+});
+
+/** A setting that cannot be used. The message names it, where it was set, and why. */
+export class ConfigError extends Error {}
+
+const loopback = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
+
+/**
+ * Defaults, then the file, then the environment, then flags.
+ *
+ * @param flags by key; undefined where not given
+ * @throws {ConfigError}
+ */
+export function loadConfig(
+  file: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, unknown>>,
+): Config {
+  const fromEnvironment = settings
+    .map(({ key, variable }) => [key, environment[variable]] as const)
+    .filter(([, value]) => value !== undefined && value !== "");
+  const sources = [
+    { name: file ?? "", values: file === undefined ? {} : readFile(file) },
+    { name: "the environment", values: Object.fromEntries(fromEnvironment) },
+    { name: "the command line", values: flags },
+  ];
+  const { data, error } = schema.safeParse(Object.assign({}, ...sources.map(({ values }) => values)));
+  if (error !== undefined) throw describe(error, sources);
+  if (!loopback.test(data.host) && !data.allowUnauthenticated) {
+    throw new ConfigError(
+      `host: ${data.host} can be reached from other machines, and there are no keys: anyone could use the server. Listen on 127.0.0.1, or add --allow-unauthenticated if the network in front keeps strangers out.`,
+    );
+  }
+  return data;
+}
+
+function describe(error: z.ZodError, sources: readonly { name: string; values: Readonly<Record<string, unknown>> }[]): ConfigError {
+  const [issue] = error.issues;
+  const key = String(issue?.code === "unrecognized_keys" ? issue.keys[0] : issue?.path[0]);
+  const where = sources.findLast(({ values }) => key in values)?.name ?? "the defaults";
+  const reason = issue?.code === "unrecognized_keys" ? "is not a setting" : issue?.message;
+  return new ConfigError(`${key} (from ${where}): ${reason ?? "cannot be used"}.`);
+}
+
+function readFile(path: string): Readonly<Record<string, unknown>> {
+  if (!existsSync(path)) throw new ConfigError(`The configuration file ${path} does not exist.`);
+  try {
+    return z.record(z.string(), z.unknown()).parse(parse(readFileSync(path, "utf8")) ?? {});
+  } catch (thrown) {
+    throw new ConfigError(`The configuration file ${path} cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+  }
+}

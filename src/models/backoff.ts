@@ -1,0 +1,49 @@
+import { LlamapodError } from "../protocol/errors.ts";
+
+const firstDelayMs = 500;
+const longestDelayMs = 60_000;
+
+/** Failures in a row after which those who wait are told, instead of being kept waiting for one more try. */
+const toleratedFailures = 3;
+
+/** How long a model rests after its runner has died, longer each time in a row. */
+export class Backoff {
+  cause = "";
+  #failures = 0;
+  #resumeAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /**
+   * @param refused whether the model was found unusable, so that trying again at once makes no sense
+   * @param onRested called when the model may be started again
+   */
+  failed(cause: string, refused: boolean, onRested: () => void): void {
+    this.cause = cause;
+    this.#failures = refused ? Math.max(toleratedFailures, this.#failures + 1) : this.#failures + 1;
+    const delayMs = this.#failures === 1 ? 0 : Math.min(longestDelayMs, firstDelayMs * 2 ** (this.#failures - 1));
+    this.#resumeAt = performance.now() + delayMs;
+    this.cancel();
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      onRested();
+    }, delayMs);
+  }
+
+  get resting(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  get gaveUp(): boolean {
+    return this.#failures >= toleratedFailures;
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  error(modelId: string): LlamapodError {
+    const retryAfterMs = Math.max(1_000, Math.round(this.#resumeAt - performance.now()));
+    return new LlamapodError("model_load_failed", `The model ${modelId} cannot be loaded: ${this.cause}.`, { param: "model", retryAfterMs });
+  }
+}

@@ -1,0 +1,153 @@
+import { LlamapodError } from "../protocol/errors.ts";
+import type { FinishReason, Prompt, Sampling } from "../protocol/request.ts";
+import type { EndedEvent, GenerateCommand } from "../protocol/runner.ts";
+import type { Timings, Usage } from "../protocol/stream.ts";
+
+/** What is asked of a model. */
+export interface JobRequest {
+  /** Unique in this server. */
+  readonly id: string;
+  readonly modelId: string;
+  readonly prompt: Prompt;
+  readonly sampling: Sampling;
+  readonly maxTokens: number | undefined;
+  readonly stop: readonly string[];
+  readonly ignoreEndOfTurn: boolean;
+}
+
+export type QueueReason = "slot" | "loading" | "memory";
+
+/** Who is told how a job fares. After `finished` or `failed` nothing more is said. */
+export interface JobObserver {
+  queued(position: number, reason: QueueReason): void;
+  started(promptTokens: number, cachedTokens: number): void;
+  produced(text: string, tokens: number): void;
+  finished(reason: FinishReason, usage: Usage, timings: Timings): void;
+  failed(error: LlamapodError): void;
+}
+
+/** How often a runner may die under the same job before the job is held to be the cause. */
+const toleratedInterruptions = 1;
+
+/** A job on its way: what it has produced, when, and through how many runners. */
+export class Job {
+  readonly request: JobRequest;
+  readonly observer: JobObserver;
+  readonly acceptedAt = performance.now();
+  readonly #generated: number[] = [];
+  #interruptions = 0;
+  #promptTokens = 0;
+  #cachedTokens = 0;
+  #loadMs = 0;
+  #startedAt: number | undefined;
+  #firstTokenAt: number | undefined;
+  #lastTokenAt = 0;
+  #lastSampledAt: number | undefined;
+  #lastQueued = "";
+
+  constructor(request: JobRequest, observer: JobObserver) {
+    this.request = request;
+    this.observer = observer;
+  }
+
+  get hasStarted(): boolean {
+    return this.#startedAt !== undefined;
+  }
+
+  get queueMs(): number {
+    return (this.#startedAt ?? performance.now()) - this.acceptedAt - this.#loadMs;
+  }
+
+  /** From slot to first token. */
+  get prefillMs(): number {
+    return (this.#firstTokenAt ?? this.#startedAt ?? 0) - (this.#startedAt ?? 0);
+  }
+
+  get usage(): Usage {
+    return { prompt_tokens: this.#promptTokens, cached_tokens: this.#cachedTokens, completion_tokens: this.#generated.length };
+  }
+
+  /** Tells the observer its place in the queue, when it has changed. */
+  queuedAt(position: number, reason: QueueReason): void {
+    const place = `${position} ${reason}`;
+    if (this.hasStarted || place === this.#lastQueued) return;
+    this.#lastQueued = place;
+    this.observer.queued(position, reason);
+  }
+
+  command(): GenerateCommand {
+    const { id, prompt, sampling, maxTokens, stop, ignoreEndOfTurn } = this.request;
+    return {
+      type: "generate",
+      id,
+      prompt: prompt.kind === "chat" ? { kind: "chat", messages: [...prompt.messages] } : prompt,
+      sampling,
+      maxTokens,
+      stop: [...stop],
+      ignoreEndOfTurn,
+      generated: this.#generated,
+    };
+  }
+
+  /** @param loadMs how much of the wait went into loading the model */
+  start(promptTokens: number, cachedTokens: number, loadMs: number): void {
+    if (this.hasStarted) return;
+    this.#startedAt = performance.now();
+    this.#loadMs = loadMs;
+    this.#promptTokens = promptTokens;
+    this.#cachedTokens = cachedTokens;
+    this.observer.started(promptTokens, cachedTokens);
+  }
+
+  /**
+   * @param sampledAt on the runner's clock, in milliseconds
+   * @returns the time since the token before, where there was one
+   */
+  produce(text: string, tokens: readonly number[], sampledAt: number): { isFirst: boolean; gapMs: number | undefined } {
+    const isFirst = this.#firstTokenAt === undefined && tokens.length > 0;
+    let gapMs: number | undefined;
+    if (tokens.length > 0) {
+      this.#lastTokenAt = performance.now();
+      this.#firstTokenAt ??= this.#lastTokenAt;
+      gapMs = this.#lastSampledAt === undefined ? undefined : sampledAt - this.#lastSampledAt;
+      this.#lastSampledAt = sampledAt;
+      this.#generated.push(...tokens);
+    }
+    this.observer.produced(text, tokens.length);
+    return { isFirst, gapMs };
+  }
+
+  /** @returns whether the job may go on in another runner */
+  interrupt(): boolean {
+    this.#interruptions++;
+    // The next runner has a clock of its own.
+    this.#lastSampledAt = undefined;
+    return this.#interruptions <= toleratedInterruptions;
+  }
+
+  end(ended: EndedEvent): void {
+    if (ended.outcome === "finished") {
+      this.observer.finished(ended.reason, this.usage, this.#timings());
+    } else {
+      this.observer.failed(new LlamapodError(ended.code, ended.message, ended.param === undefined ? {} : { param: ended.param }));
+    }
+  }
+
+  #timings(): Timings {
+    const startedAt = this.#startedAt ?? performance.now();
+    const firstTokenAt = this.#firstTokenAt ?? startedAt;
+    const decodeSeconds = (this.#lastTokenAt - firstTokenAt) / 1_000;
+    return {
+      queue_ms: Math.round(this.queueMs),
+      load_ms: Math.round(this.#loadMs),
+      prefill_ms: Math.round(this.prefillMs),
+      ttft_ms: Math.round(firstTokenAt - this.acceptedAt),
+      decode_tokens_per_second: decodeSeconds > 0 ? round((this.#generated.length - 1) / decodeSeconds) : 0,
+      interruptions: this.#interruptions,
+    };
+  }
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}

@@ -1,0 +1,193 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import type { Logger } from "pino";
+import { runnerEvent, type LoadCommand, type RunnerCommand, type SlotStatistics, type StepEvent } from "../protocol/runner.ts";
+import { hasEnded, transition, type RunnerState } from "./runner-state.ts";
+
+export interface RunnerObserver {
+  stateChanged(runner: RunnerProcess): void;
+  stepped(runner: RunnerProcess, step: StepEvent): void;
+}
+
+const program = fileURLToPath(new URL("./runner/main.js", import.meta.url));
+
+/** A template that eats memory must end the runner, not the machine. The weights are not on this heap. */
+const heapMegabytes = 768;
+
+/** A runner that says nothing for so long has hung. Loading a driver can keep its event loop busy for a while. */
+const silenceLimitMs = { loading: 60_000, serving: 10_000 } as const;
+
+const silenceCheckMs = 1_000;
+
+/** Lines of stderr that are kept to explain a death. */
+const keptLines = 12;
+
+/** What a runner may see of the server's environment: no secrets. */
+const passedOn = /^(PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|(CUDA|NVIDIA|GGML|VK|HIP|ROCR)_.*)$/;
+
+/** One child process that holds one loaded model. Whatever happens to it, the server goes on. */
+export class RunnerProcess {
+  readonly modelId: string;
+  readonly spawnedAt = performance.now();
+  readonly exited: Promise<void>;
+  readonly #child: ChildProcess;
+  readonly #log: Logger;
+  readonly #observer: RunnerObserver;
+  readonly #lastLines: string[] = [];
+  readonly #watchdog: NodeJS.Timeout;
+  #state: RunnerState = { name: "starting" };
+  #statistics: SlotStatistics = { busySlots: 0, cachedTokens: 0 };
+  #lastHeard = performance.now();
+  #loadFailure: string | undefined;
+  #hung = false;
+
+  constructor(modelId: string, load: LoadCommand, log: Logger, observer: RunnerObserver) {
+    this.modelId = modelId;
+    this.#observer = observer;
+    this.#child = fork(program, [], {
+      env: environment(load.gpu),
+      execArgv: [`--max-old-space-size=${heapMegabytes}`],
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    });
+    this.#log = log.child({ model: modelId, runner: this.#child.pid });
+    this.#child.on("message", (message) => {
+      this.#receive(message);
+    });
+    this.#child.on("error", (error) => {
+      this.#lastLines.push(error.message);
+    });
+    this.#captureLines(this.#child.stdout);
+    this.#captureLines(this.#child.stderr);
+    this.#watchdog = setInterval(() => {
+      this.#checkSilence();
+    }, silenceCheckMs);
+    this.exited = new Promise((resolve) => {
+      // `close` comes after the last line of stderr, which `exit` may not.
+      this.#child.once("close", (code, signal) => {
+        clearInterval(this.#watchdog);
+        this.#end(code, signal);
+        resolve();
+      });
+    });
+    this.send(load);
+  }
+
+  get state(): RunnerState {
+    return this.#state;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get statistics(): SlotStatistics {
+    return this.#statistics;
+  }
+
+  /** To a runner that has died the message is lost, and the death is told to the observer. */
+  send(command: RunnerCommand): void {
+    if (this.#child.connected) this.#child.send(command, () => undefined);
+  }
+
+  /** Asks the runner to exit, and makes it after `graceMs`. Resolves when the process is gone. */
+  async stop(graceMs: number): Promise<void> {
+    this.#enter({ name: "draining" });
+    this.send({ type: "stop" });
+    const deadline = setTimeout(() => this.#child.kill("SIGKILL"), graceMs);
+    await this.exited;
+    clearTimeout(deadline);
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  #receive(message: unknown): void {
+    this.#lastHeard = performance.now();
+    const { data: event, error } = runnerEvent.safeParse(message);
+    if (error !== undefined) {
+      this.#lastLines.push(`it sent a message that is not understood: ${error.message}`);
+      this.kill();
+      return;
+    }
+    switch (event.type) {
+      case "step":
+        this.#observer.stepped(this, event);
+        break;
+      case "heartbeat":
+        this.#statistics = event.statistics;
+        break;
+      case "log":
+        this.#log[event.level](event.message);
+        break;
+      case "progress":
+        this.#enter(event.phase === "loading" ? { name: "loading", progress: event.progress } : { name: "warming" });
+        break;
+      case "ready":
+        this.#enter({ name: "ready", model: event.model });
+        break;
+      case "load_failed":
+        this.#loadFailure = event.message;
+        break;
+    }
+  }
+
+  #enter(to: RunnerState): void {
+    const next = transition(this.#state, to);
+    if (next === undefined) return;
+    this.#state = next;
+    this.#observer.stateChanged(this);
+  }
+
+  #end(code: number | null, signal: NodeJS.Signals | null): void {
+    const expected = this.#state.name === "draining";
+    const refused = this.#loadFailure !== undefined;
+    this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused });
+  }
+
+  #causeOfDeath(code: number | null, signal: NodeJS.Signals | null): string {
+    if (this.#loadFailure !== undefined) return this.#loadFailure;
+    if (this.#hung) return `the runner stopped answering while ${this.#state.name} and was killed`;
+    const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+    return [`the runner ${how} while ${this.#state.name}`, ...this.#lastLines].join("; ");
+  }
+
+  #checkSilence(): void {
+    const limitMs = this.#state.name === "ready" ? silenceLimitMs.serving : silenceLimitMs.loading;
+    if (hasEnded(this.#state) || performance.now() - this.#lastHeard < limitMs) return;
+    this.#hung = true;
+    this.kill();
+  }
+
+  #captureLines(stream: Readable | null): void {
+    if (stream === null) return;
+    createInterface({ input: stream }).on("line", (line) => {
+      if (line.trim() === "") return;
+      this.#lastLines.push(line);
+      if (this.#lastLines.length > keptLines) this.#lastLines.shift();
+      this.#log.warn({ stream: "stderr" }, line);
+    });
+  }
+}
+
+function environment(gpu: LoadCommand["gpu"]): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => passedOn.test(name));
+  return {
+    ...Object.fromEntries(inherited),
+    UV_THREADPOOL_SIZE: String(threadPoolSize(gpu)),
+    // An assertion that fails would start a debugger to print a backtrace.
+    GGML_NO_BACKTRACE: "1",
+    MALLOC_ARENA_MAX: "2",
+  };
+}
+
+/**
+ * On the CPU every batch starts compute threads that spin at barriers, and a second pool thread makes batches collide:
+ * 124 instead of 675 tokens/s were measured on a tiny model. On a GPU more threads let slots sample in parallel.
+ */
+function threadPoolSize(gpu: LoadCommand["gpu"]): number {
+  return gpu !== "off" && existsSync("/dev/nvidiactl") ? 8 : 1;
+}

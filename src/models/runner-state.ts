@@ -1,0 +1,37 @@
+import type { LoadedModel } from "../protocol/runner.ts";
+
+/**
+ * The life of a runner:
+ *
+ *     starting -> loading -> warming -> ready -> draining -> stopped
+ *         \___________\_________\________\__________\----> failed
+ */
+export type RunnerState =
+  | { readonly name: "starting" }
+  | { readonly name: "loading"; readonly progress: number }
+  | { readonly name: "warming" }
+  | { readonly name: "ready"; readonly model: LoadedModel }
+  | { readonly name: "draining" }
+  | { readonly name: "stopped" }
+  /** `refused`: the runner itself said that the model cannot be used; otherwise it died. */
+  | { readonly name: "failed"; readonly cause: string; readonly refused: boolean };
+
+const successors = {
+  starting: ["loading", "warming", "draining", "stopped", "failed"],
+  loading: ["loading", "warming", "draining", "stopped", "failed"],
+  warming: ["ready", "draining", "stopped", "failed"],
+  ready: ["draining", "failed"],
+  draining: ["stopped", "failed"],
+  stopped: [],
+  failed: [],
+} as const satisfies Record<RunnerState["name"], readonly RunnerState["name"][]>;
+
+/** @returns the next state, or undefined where the lifecycle does not allow it */
+export function transition(from: RunnerState, to: RunnerState): RunnerState | undefined {
+  const allowed: readonly string[] = successors[from.name];
+  return allowed.includes(to.name) ? to : undefined;
+}
+
+export function hasEnded(state: RunnerState): boolean {
+  return successors[state.name].length === 0;
+}

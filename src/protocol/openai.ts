@@ -1,0 +1,83 @@
+import { z } from "zod";
+import { LlamapodError } from "./errors.ts";
+import { lengthFields, messages, samplingFields } from "./request.ts";
+import { issueToError } from "./validation.ts";
+
+/**
+ * The requests of OpenAI's HTTP API that are answered here. A field that would change the answer and is not supported
+ * is refused, never ignored; one that changes nothing here (who asks, how it is billed) is accepted.
+ */
+
+/** Sent by clients for OpenAI's own bookkeeping. */
+const ignored = {
+  user: z.unknown().optional(),
+  metadata: z.unknown().optional(),
+  store: z.unknown().optional(),
+  service_tier: z.unknown().optional(),
+  safety_identifier: z.unknown().optional(),
+  prompt_cache_key: z.unknown().optional(),
+  prompt_cache_retention: z.unknown().optional(),
+  parallel_tool_calls: z.unknown().optional(),
+};
+
+function unsupported(instead: string) {
+  return z.never({ error: `is not supported; ${instead}` }).optional();
+}
+
+const only = <Value extends boolean | number>(value: Value) =>
+  z.literal(value, { error: `is not supported with another value than ${value}` }).optional();
+
+const shared = {
+  ...ignored,
+  ...samplingFields,
+  model: z.string().min(1).max(256).optional(),
+  ...lengthFields,
+  /** llama-server's and vLLM's extension: go on when the model has ended its turn. For benchmarks. */
+  ignore_eos: z.boolean().optional(),
+  stream: z.boolean().optional(),
+  stream_options: z.strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() }).optional(),
+  n: only(1),
+  logit_bias: z.record(z.string(), z.never("is not supported")).optional(),
+};
+
+export const chatCompletionRequest = z.strictObject({
+  ...shared,
+  messages: messages,
+  max_completion_tokens: lengthFields.max_tokens,
+  logprobs: only(false),
+  top_logprobs: only(0),
+  response_format: z.strictObject({ type: z.literal("text", { error: "only text is supported" }) }).optional(),
+  tools: z.array(z.unknown()).max(0, "are not supported").optional(),
+  tool_choice: z.enum(["none", "auto"], { error: "is not supported without tools" }).optional(),
+  modalities: z.tuple([z.literal("text")], { error: "only text is supported" }).optional(),
+  functions: unsupported("describe them in a message"),
+  audio: unsupported("only text is"),
+});
+
+export const completionRequest = z.strictObject({
+  ...shared,
+  prompt: z.union([z.string(), z.tuple([z.string()]).transform(([only]) => only)], { error: "must be one string" }).pipe(z.string().min(1)),
+  echo: only(false),
+  best_of: only(1),
+  logprobs: only(0),
+  suffix: unsupported("end the prompt where the answer begins"),
+});
+
+export type ChatCompletionRequest = z.output<typeof chatCompletionRequest>;
+export type CompletionRequest = z.output<typeof completionRequest>;
+
+/** @throws {LlamapodError} naming the field */
+export function parseRequest<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
+  if (body === undefined) {
+    throw new LlamapodError("unsupported_media_type", "The body must be JSON, sent with the header Content-Type: application/json.");
+  }
+  const { data, error } = schema.safeParse(withoutNulls(body));
+  if (error !== undefined) throw issueToError(error);
+  return data;
+}
+
+/** OpenAI's clients send null for what is not set. */
+function withoutNulls(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+}

@@ -1,0 +1,65 @@
+import { isUtf8 } from "node:buffer";
+import express, { type Express, type Response, type Router as ExpressRouter } from "express";
+import type { Probe } from "../health/probes.ts";
+import { LlamapodError } from "../protocol/errors.ts";
+import type { ServerContext } from "./context.ts";
+import { guard } from "./guard.ts";
+import { openaiRoutes } from "./openai/routes.ts";
+import { pageRoutes } from "./pages.ts";
+import { errorHandler } from "./problem.ts";
+
+/** Everything that is answered over plain HTTP. */
+export function createApp(context: ServerContext): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.use((request, _response, next) => {
+    guard(request, context);
+    next();
+  });
+  app.use(healthRoutes(context));
+  app.use(express.json({ limit: context.maxMessageBytes, verify: refuseBrokenText }));
+  app.use(openaiRoutes(context));
+  app.use(modelRoutes(context));
+  app.use(pageRoutes());
+  app.use((request) => {
+    throw new LlamapodError("not_found", `There is no ${request.method} ${request.path}.`);
+  });
+  app.use(errorHandler(context));
+  return app;
+}
+
+function healthRoutes({ probes, metrics }: ServerContext): ExpressRouter {
+  const router = express.Router();
+  const answer = (response: Response, { ok, body }: Probe) => response.status(ok ? 200 : 503).json(body);
+  router.get("/health/live", (_request, response) => void answer(response, probes.live()));
+  router.get("/health/ready", (_request, response) => void answer(response, probes.ready()));
+  router.get("/health/startup", (_request, response) => void answer(response, probes.startup()));
+  router.get("/metrics", async (_request, response) => {
+    metrics.ready.set(probes.ready().ok ? 1 : 0);
+    response.type(metrics.contentType).send(await metrics.text());
+  });
+  return router;
+}
+
+function modelRoutes({ pool }: ServerContext): ExpressRouter {
+  const router = express.Router();
+  router.get("/api/models", (_request, response) => {
+    response.json({
+      models: pool.models.map(({ id, state, active, sizeBytes, progress, reason }) => ({
+        id,
+        state,
+        active,
+        size_bytes: sizeBytes,
+        progress,
+        reason,
+      })),
+    });
+  });
+  return router;
+}
+
+/** Broken UTF-8 would otherwise become replacement characters in the prompt, without a word. */
+function refuseBrokenText(_request: unknown, _response: unknown, body: Buffer): void {
+  if (!isUtf8(body)) throw new LlamapodError("invalid_json", "The body is not valid UTF-8.");
+}

@@ -1,0 +1,50 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { ServerContext } from "./context.ts";
+import { createApp } from "./app.ts";
+import { StreamEndpoint } from "./websocket.ts";
+
+/** Slow or idle clients may not hold a connection for longer than this, in milliseconds; answers under way are not affected. */
+const timeouts = {
+  headersTimeout: 5_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+};
+
+/** The one port where HTTP and WebSocket clients are served. */
+export class Listener {
+  readonly http: Server;
+  readonly #streams: StreamEndpoint;
+
+  constructor(context: ServerContext) {
+    this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context));
+    this.#streams = new StreamEndpoint(this.http, context);
+  }
+
+  /** @returns the port that was taken. @throws {Error} of the operating system, such as EADDRINUSE */
+  async listen(host: string, port: number): Promise<number> {
+    this.http.listen(port, host);
+    await once(this.http, "listening");
+    return (this.http.address() as AddressInfo).port;
+  }
+
+  notifyDraining(reconnectAfterMs: number): void {
+    this.#streams.notifyDraining(reconnectAfterMs);
+  }
+
+  async close(): Promise<void> {
+    this.#streams.close();
+    const closed = new Promise((resolve) => this.http.close(resolve));
+    this.http.closeIdleConnections();
+    const deadline = setTimeout(() => {
+      this.http.closeAllConnections();
+    }, closeGraceMs);
+    await closed;
+    clearTimeout(deadline);
+  }
+}
+
+/** What is still open then is cut. */
+const closeGraceMs = 2_000;

@@ -1,0 +1,68 @@
+import { randomUUID } from "node:crypto";
+import { Router, type Response } from "express";
+import { chatCompletionRequest, completionRequest, parseRequest, type ChatCompletionRequest, type CompletionRequest } from "../../protocol/openai.ts";
+import type { GenerationRequest } from "../../stream/generations.ts";
+import { samplingOf } from "../../stream/sampling.ts";
+import { anonymous, type ServerContext } from "../context.ts";
+import { answerStreaming, answerWhole } from "./answer.ts";
+import { chatRendering, completionRendering, type Rendering } from "./rendering.ts";
+
+/** OpenAI's HTTP API. */
+export function openaiRoutes(context: ServerContext): Router {
+  const router = Router();
+
+  router.get("/v1/models", (_request, response) => {
+    const usable = context.pool.models.filter(({ state }) => state !== "invalid");
+    response.json({ object: "list", data: usable.map(({ id }) => ({ id, object: "model", created: 0, owned_by: "llamapod" })) });
+  });
+
+  router.post("/v1/chat/completions", async (request, response) => {
+    const body = parseRequest(chatCompletionRequest, request.body);
+    await answer(context, response, "chat", chatRendering, body, {
+      ...commonFields(body),
+      prompt: { kind: "chat", messages: body.messages },
+      maxTokens: body.max_completion_tokens ?? body.max_tokens,
+    });
+  });
+
+  router.post("/v1/completions", async (request, response) => {
+    const body = parseRequest(completionRequest, request.body);
+    await answer(context, response, "completions", completionRendering, body, {
+      ...commonFields(body),
+      prompt: { kind: "text", text: body.prompt },
+      // OpenAI's own default here: whoever completes raw text says how much.
+      maxTokens: body.max_tokens ?? 16,
+    });
+  });
+
+  return router;
+}
+
+function commonFields(body: ChatCompletionRequest | CompletionRequest) {
+  return {
+    model: body.model,
+    sampling: samplingOf(body),
+    stop: body.stop ?? [],
+    ignoreEndOfTurn: body.ignore_eos ?? false,
+  };
+}
+
+async function answer(
+  { generations, pool }: ServerContext,
+  response: Response,
+  endpoint: "chat" | "completions",
+  rendering: Rendering,
+  body: ChatCompletionRequest | CompletionRequest,
+  request: GenerationRequest,
+): Promise<void> {
+  const id = `${rendering.idPrefix}${randomUUID()}`;
+  const isStream = body.stream === true;
+  const generation = generations.begin(anonymous, id, { endpoint, transport: isStream ? "sse" : "http" }, request);
+  // Here, unlike on the WebSocket, a client that goes away wants no more: the official clients abort so.
+  response.on("close", () => {
+    generations.cancel(anonymous, id);
+  });
+  const model = body.model ?? pool.activeModel ?? "";
+  const options = { model, rendering, includeUsage: body.stream_options?.include_usage ?? false };
+  await (isStream ? answerStreaming : answerWhole)(generation, response, options);
+}

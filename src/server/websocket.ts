@@ -1,0 +1,164 @@
+import type { IncomingMessage, Server } from "node:http";
+import type { Duplex } from "node:stream";
+import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
+import { closeCodes, subprotocol } from "../protocol/stream.ts";
+import { Session, type SessionContext, type Transport } from "../stream/session.ts";
+import { anonymous, type ServerContext } from "./context.ts";
+import { guard } from "./guard.ts";
+import { errorEnvelope } from "./problem.ts";
+
+const path = "/v1/stream";
+
+const heartbeatSeconds = 20;
+
+/** Pings without an answer after which a connection is dead. */
+const toleratedSilence = 2;
+
+/** Bytes that may wait in a socket before nothing more is added. The model goes on; the log keeps what follows. */
+const congestionBytes = 256 * 1024;
+
+/** Frames that a message may come in, and chunks of them: more is an attack on memory. */
+const fragmentLimits = { maxFragments: 64, maxBufferedChunks: 4_096 };
+
+/** The `llamapod.v1` endpoint beside the HTTP routes. */
+export class StreamEndpoint {
+  readonly #context: ServerContext;
+  readonly #sockets: WebSocketServer;
+  readonly #sessions = new Map<WebSocket, Session>();
+
+  constructor(server: Server, context: ServerContext) {
+    this.#context = context;
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      maxPayload: context.maxMessageBytes,
+      ...fragmentLimits,
+      perMessageDeflate: false,
+      handleProtocols: () => subprotocol,
+    });
+    server.on("upgrade", (request, socket, head) => {
+      this.#upgrade(request, socket, head);
+    });
+  }
+
+  /** Tells every client that the server is about to go. */
+  notifyDraining(reconnectAfterMs: number): void {
+    for (const session of this.#sessions.values()) session.notifyDraining(reconnectAfterMs);
+  }
+
+  close(): void {
+    for (const socket of this.#sessions.keys()) socket.close(closeCodes.goingAway, "the server is shutting down");
+    this.#sockets.close();
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const onError = () => socket.destroy();
+    socket.on("error", onError);
+    try {
+      this.#admit(request);
+    } catch (thrown) {
+      refuse(socket, toLlamapodError(thrown));
+      return;
+    }
+    socket.off("error", onError);
+    this.#sockets.handleUpgrade(request, socket, head, (client) => {
+      this.#open(client);
+    });
+  }
+
+  /** @throws {LlamapodError} */
+  #admit(request: IncomingMessage): void {
+    guard(request, this.#context);
+    const requested = request.url?.split("?")[0];
+    if (requested !== path) throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${path}.`);
+    const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
+    if (!offered.includes(subprotocol)) {
+      throw new LlamapodError("unsupported_version", `Ask for the WebSocket subprotocol ${subprotocol}; no other version is served.`);
+    }
+  }
+
+  #open(socket: WebSocket): void {
+    const { metrics, log } = this.#context;
+    let session: Session | undefined;
+    const transport: Transport = {
+      get congested() {
+        return socket.bufferedAmount > congestionBytes;
+      },
+      send: (text) => {
+        const wasCongested = socket.bufferedAmount > congestionBytes;
+        socket.send(text, () => {
+          if (!wasCongested && socket.bufferedAmount <= congestionBytes) session?.drained();
+        });
+      },
+      close: (code, reason) => {
+        socket.close(code, reason);
+      },
+    };
+    session = new Session(transport, anonymous, this.#sessionContext());
+    this.#sessions.set(socket, session);
+    metrics.connections.inc();
+    const stopHeartbeat = keepAlive(socket);
+    socket.on("message", (data, isBinary) => {
+      if (isBinary) socket.close(closeCodes.unsupportedData, "frames must be text");
+      else session.receive(messageText(data));
+    });
+    socket.on("error", (error) => {
+      log.debug({ err: error }, "connection failed");
+    });
+    socket.on("close", () => {
+      stopHeartbeat();
+      metrics.connections.dec();
+      this.#sessions.delete(socket);
+      session.closed();
+    });
+  }
+
+  #sessionContext(): SessionContext {
+    const { generations, pool, version, maxMessageBytes } = this.#context;
+    return {
+      generations,
+      pool,
+      server: `llamapod/${version}`,
+      heartbeatSeconds,
+      limits: { max_message_bytes: maxMessageBytes },
+      switchTo: async (model) => {
+        pool.activate(await pool.resolve(model));
+      },
+    };
+  }
+}
+
+function messageText(data: RawData): string {
+  if (Array.isArray(data)) return Buffer.concat(data).toString("utf8");
+  return (Buffer.isBuffer(data) ? data : Buffer.from(data)).toString("utf8");
+}
+
+/** Node never times out an upgraded socket by itself. */
+function keepAlive(socket: WebSocket): () => void {
+  let unanswered = 0;
+  socket.on("pong", () => {
+    unanswered = 0;
+  });
+  const timer = setInterval(() => {
+    if (unanswered >= toleratedSilence) socket.terminate();
+    unanswered++;
+    socket.ping();
+  }, heartbeatSeconds * 1_000);
+  return () => {
+    clearInterval(timer);
+  };
+}
+
+/** Answers an upgrade that is not granted with an HTTP error. */
+function refuse(socket: Duplex, error: LlamapodError): void {
+  const { status } = describeError(error.code);
+  const body = JSON.stringify(errorEnvelope(error));
+  const head = [
+    `HTTP/1.1 ${status} ${error.code}`,
+    "Connection: close",
+    "Content-Type: application/json",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    ...(status === 426 ? ["Upgrade: websocket", `Sec-WebSocket-Protocol: ${subprotocol}`] : []),
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}

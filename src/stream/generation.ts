@@ -1,0 +1,169 @@
+import { createHash } from "node:crypto";
+import type { Metrics } from "../health/metrics.ts";
+import type { JobObserver, QueueReason } from "../models/job.ts";
+import { describeError, type LlamapodError } from "../protocol/errors.ts";
+import type { FinishReason } from "../protocol/request.ts";
+import type { ServerMessageOf, Timings, Usage } from "../protocol/stream.ts";
+
+type Logged = ServerMessageOf<"started"> | ServerMessageOf<"delta"> | ServerMessageOf<"done"> | ServerMessageOf<"error">;
+
+/** A message of the log, with the last `seq` it covers. */
+export type Frame = Logged & { readonly seq: number };
+
+/** Who reads a generation. It keeps its own place in the log and asks for what comes next. */
+export interface Subscriber {
+  /** The log has grown. */
+  advanced(): void;
+  queued(message: ServerMessageOf<"queued">): void;
+}
+
+/** Deltas are merged up to this many characters a frame, when a reader catches up. */
+const mergedCharacters = 16_384;
+
+/** Which door a generation came through. */
+export interface Origin {
+  readonly endpoint: "stream" | "chat" | "completions";
+  readonly transport: "ws" | "sse" | "http";
+}
+
+/**
+ * One answer as its readers see it: a log of numbered events that only grows, and the readers. It outlives their
+ * connections. `queued -> running -> ended`.
+ */
+export class Generation implements JobObserver {
+  readonly id: string;
+  readonly origin: Origin;
+  readonly #modelId: () => string;
+  readonly #metrics: Metrics;
+  readonly #subscribers = new Set<Subscriber>();
+  readonly #ended: (generation: Generation) => void;
+  readonly #log: Frame[] = [];
+  readonly #hash = createHash("sha256");
+  readonly #acceptedAt = performance.now();
+  #state: "queued" | "running" | "ended" = "queued";
+  #startedAt = 0;
+  #firstTokenSeen = false;
+  /** Tokens whose text has not come out yet. */
+  #silentTokens = 0;
+  #lastQueued: ServerMessageOf<"queued"> | undefined;
+
+  /** @param onEnded told once, when the log is complete */
+  constructor(id: string, origin: Origin, modelId: () => string, metrics: Metrics, onEnded: (generation: Generation) => void) {
+    this.id = id;
+    this.origin = origin;
+    this.#modelId = modelId;
+    this.#metrics = metrics;
+    this.#ended = onEnded;
+  }
+
+  get hasEnded(): boolean {
+    return this.#state === "ended";
+  }
+
+  /** Where the log ends. */
+  get lastSeq(): number {
+    return this.#log.length;
+  }
+
+  get subscriberCount(): number {
+    return this.#subscribers.size;
+  }
+
+  /** The error it ended in, if it did. */
+  get error(): ServerMessageOf<"error"> | undefined {
+    const last = this.#log.at(-1);
+    return last?.type === "error" ? last : undefined;
+  }
+
+  subscribe(subscriber: Subscriber): () => void {
+    this.#subscribers.add(subscriber);
+    if (this.#state === "queued" && this.#lastQueued !== undefined) subscriber.queued(this.#lastQueued);
+    return () => {
+      this.#subscribers.delete(subscriber);
+    };
+  }
+
+  /** What follows event `after`, with neighbouring deltas in one frame; undefined at the end of the log. */
+  next(after: number): Frame | undefined {
+    const first = this.#log[after];
+    if (first?.type !== "delta") return first;
+    let merged = first;
+    for (let index = after + 1; merged.text.length < mergedCharacters; index++) {
+      const following = this.#log[index];
+      if (following?.type !== "delta") break;
+      const { seq, t } = following;
+      merged = { ...merged, seq, t, n: merged.n + following.n, text: merged.text + following.text };
+    }
+    return merged;
+  }
+
+  queued(position: number, reason: QueueReason): void {
+    this.#lastQueued = { type: "queued", id: this.id, position, reason };
+    for (const subscriber of this.#subscribers) subscriber.queued(this.#lastQueued);
+  }
+
+  started(promptTokens: number, cachedTokens: number): void {
+    this.#state = "running";
+    this.#startedAt = performance.now();
+    this.#append({ type: "started", model: this.#modelId(), prompt_tokens: promptTokens, cached_tokens: cachedTokens });
+  }
+
+  produced(text: string, tokens: number): void {
+    if (tokens > 0 && !this.#firstTokenSeen) {
+      this.#firstTokenSeen = true;
+      this.#metrics.firstTokenSeconds.observe({ model: this.#modelId() }, this.#elapsedSeconds());
+    }
+    this.#silentTokens += tokens;
+    if (text === "") return;
+    this.#hash.update(text);
+    const t = Math.round(performance.now() - this.#startedAt);
+    this.#append({ type: "delta", n: this.#silentTokens, t, text });
+    this.#silentTokens = 0;
+  }
+
+  finished(reason: FinishReason, usage: Usage, timings: Timings): void {
+    this.#end(reason === "cancelled" ? "cancelled" : "ok");
+    this.#append({ type: "done", finish_reason: reason, usage, timings, text_sha256: this.#hash.digest("hex") });
+    this.#ended(this);
+  }
+
+  failed(error: LlamapodError): void {
+    if (this.hasEnded) return;
+    this.#end("error");
+    this.#metrics.requestErrors.inc({ model: this.#modelId(), code: error.code });
+    this.#append(errorMessage(error));
+    this.#ended(this);
+  }
+
+  #end(outcome: "ok" | "cancelled" | "error"): void {
+    this.#state = "ended";
+    const model = this.#modelId();
+    this.#metrics.requests.inc({ model, ...this.origin, outcome });
+    this.#metrics.requestSeconds.observe({ model }, this.#elapsedSeconds());
+  }
+
+  #elapsedSeconds(): number {
+    return (performance.now() - this.#acceptedAt) / 1_000;
+  }
+
+  #append(event: WithoutAddress<Logged>): void {
+    const seq = this.#log.length + 1;
+    this.#log.push({ ...event, id: this.id, first: seq, seq });
+    for (const subscriber of [...this.#subscribers]) subscriber.advanced();
+  }
+}
+
+type WithoutAddress<Message> = Message extends unknown ? Omit<Message, "id" | "first" | "seq"> : never;
+
+/** An error as a message, without an address. */
+export function errorMessage(error: LlamapodError): Omit<ServerMessageOf<"error">, "id" | "first" | "seq"> {
+  const { code, message, param, retryAfterMs } = error;
+  return {
+    type: "error",
+    code,
+    message,
+    ...(param !== undefined && { param }),
+    retryable: describeError(code).retryable,
+    ...(retryAfterMs !== undefined && { retry_after_ms: retryAfterMs }),
+  };
+}

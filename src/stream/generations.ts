@@ -1,0 +1,182 @@
+import { createHash, randomInt, randomUUID } from "node:crypto";
+import type { Metrics } from "../health/metrics.ts";
+import type { JobRequest } from "../models/job.ts";
+import type { Pool } from "../models/pool.ts";
+import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
+import type { Prompt, Sampling } from "../protocol/request.ts";
+import { Generation, type Origin } from "./generation.ts";
+
+/** A request as every door hands it over. Absent sampling values get their defaults. */
+export interface GenerationRequest {
+  readonly model: string | undefined;
+  readonly prompt: Prompt;
+  readonly sampling: Partial<Sampling>;
+  readonly maxTokens: number | undefined;
+  readonly stop: readonly string[];
+  readonly ignoreEndOfTurn: boolean;
+}
+
+export interface GenerationSettings {
+  /** How long an answer goes on that nobody reads, in milliseconds. */
+  readonly graceMs: number;
+  /** How long the log of an ended answer is kept, in milliseconds. */
+  readonly retentionMs: number;
+}
+
+/** Logs of ended answers that are kept at most, whatever their age. */
+const keptLogs = 1_000;
+
+/** Ids that are remembered to have expired, so that a late reader is told so. */
+const rememberedIds = 10_000;
+
+/** As llama.cpp's own tools have them. */
+const samplingDefaults: Omit<Sampling, "seed"> = {
+  temperature: 0.8,
+  topP: 0.95,
+  topK: 40,
+  minP: 0.05,
+  repeatPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+};
+
+interface Entry {
+  readonly generation: Generation;
+  readonly jobId: string;
+  readonly fingerprint: string;
+  timer: NodeJS.Timeout | undefined;
+  /** A cancellation may come before the job has reached the pool. */
+  cancelled: boolean;
+}
+
+/** All generations, under way and kept, by owner and id. To anyone but its owner a generation does not exist. */
+export class Generations {
+  readonly #pool: Pool;
+  readonly #metrics: Metrics;
+  readonly #settings: GenerationSettings;
+  readonly #entries = new Map<string, Entry>();
+  readonly #expired = new Set<string>();
+
+  constructor(pool: Pool, metrics: Metrics, settings: GenerationSettings) {
+    this.#pool = pool;
+    this.#metrics = metrics;
+    this.#settings = settings;
+  }
+
+  /** How many have not ended yet. */
+  get activeCount(): number {
+    return [...this.#entries.values()].filter(({ generation }) => !generation.hasEnded).length;
+  }
+
+  /**
+   * Begins a generation, or finds the one that the same owner began with the same id and body.
+   *
+   * @throws {LlamapodError} `idempotency_conflict` when the id belongs to another body
+   */
+  begin(owner: string, id: string, origin: Origin, request: GenerationRequest): Generation {
+    const key = keyOf(owner, id);
+    const fingerprint = createHash("sha256").update(JSON.stringify(request)).digest("hex");
+    const known = this.#entries.get(key);
+    if (known !== undefined) {
+      if (known.fingerprint === fingerprint) return known.generation;
+      const message = `The id ${id} already belongs to a generation with another request. Use a new id for each request.`;
+      throw new LlamapodError("idempotency_conflict", message, { param: "id" });
+    }
+    let model = request.model ?? this.#pool.activeModel ?? "none";
+    const onEnded = () => {
+      this.#keep(key);
+    };
+    const generation = new Generation(id, origin, () => model, this.#metrics, onEnded);
+    const entry: Entry = { generation, jobId: randomUUID(), fingerprint, timer: undefined, cancelled: false };
+    this.#entries.set(key, entry);
+    this.#submit(entry, request, (resolved) => {
+      model = resolved;
+    }).catch((thrown: unknown) => {
+      model = "_other";
+      generation.failed(toLlamapodError(thrown));
+    });
+    return generation;
+  }
+
+  /** @throws {LlamapodError} `generation_not_found`, `resume_expired` */
+  find(owner: string, id: string): Generation {
+    const key = keyOf(owner, id);
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) return entry.generation;
+    if (this.#expired.has(key)) throw new LlamapodError("resume_expired", `The log of generation ${id} is no longer kept.`, { param: "id" });
+    throw new LlamapodError("generation_not_found", `There is no generation ${id}.`, { param: "id" });
+  }
+
+  cancel(owner: string, id: string): void {
+    const entry = this.#entries.get(keyOf(owner, id));
+    if (entry === undefined) return;
+    entry.cancelled = true;
+    this.#pool.cancel(entry.jobId);
+  }
+
+  /** A reader has come or gone: without any, the answer goes on for the grace time only. */
+  readersChanged(owner: string, id: string): void {
+    const entry = this.#entries.get(keyOf(owner, id));
+    if (entry === undefined || entry.generation.hasEnded) return;
+    clearTimeout(entry.timer);
+    if (entry.generation.subscriberCount > 0) return;
+    entry.timer = setTimeout(() => {
+      this.#pool.cancel(entry.jobId);
+    }, this.#settings.graceMs);
+  }
+
+  /** The owner has everything up to `seq`: a complete log need not be kept any longer. */
+  acknowledge(owner: string, id: string, seq: number): void {
+    const key = keyOf(owner, id);
+    const generation = this.#entries.get(key)?.generation;
+    if (generation?.hasEnded === true && seq >= generation.lastSeq) this.#forget(key);
+  }
+
+  async #submit(entry: Entry, request: GenerationRequest, onResolved: (model: string) => void): Promise<void> {
+    const { id: modelId } = await this.#pool.resolve(request.model);
+    onResolved(modelId);
+    const job: JobRequest = {
+      id: entry.jobId,
+      modelId,
+      prompt: request.prompt,
+      sampling: { ...samplingDefaults, seed: randomInt(2 ** 32), ...request.sampling },
+      maxTokens: request.maxTokens,
+      stop: request.stop,
+      ignoreEndOfTurn: request.ignoreEndOfTurn,
+    };
+    this.#pool.submit(job, entry.generation);
+    if (entry.cancelled) this.#pool.cancel(entry.jobId);
+  }
+
+  #keep(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    clearTimeout(entry.timer);
+    // The same request may be sent again under the same id when trying again makes sense.
+    if (entry.generation.error?.retryable === true) {
+      this.#entries.delete(key);
+      return;
+    }
+    entry.timer = setTimeout(() => {
+      this.#forget(key);
+    }, this.#settings.retentionMs).unref();
+    this.#forgetOldest();
+  }
+
+  #forget(key: string): void {
+    clearTimeout(this.#entries.get(key)?.timer);
+    this.#entries.delete(key);
+    this.#expired.add(key);
+    const [oldest] = this.#expired;
+    if (this.#expired.size > rememberedIds && oldest !== undefined) this.#expired.delete(oldest);
+  }
+
+  #forgetOldest(): void {
+    const ended = [...this.#entries].filter(([, { generation }]) => generation.hasEnded);
+    for (const [key] of ended.slice(0, Math.max(0, ended.length - keptLogs))) this.#forget(key);
+  }
+}
+
+function keyOf(owner: string, id: string): string {
+  return `${owner}/${id}`;
+}
