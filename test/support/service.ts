@@ -1,0 +1,56 @@
+import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino, type Logger } from "pino";
+import { loadConfig } from "../../src/config.ts";
+import { Service } from "../../src/service.ts";
+import { tinyModel, type Family } from "../fixtures/tiny-models.ts";
+
+export interface RunningService extends AsyncDisposable {
+  readonly url: string;
+  readonly modelsDir: string;
+}
+
+export const silent: Logger = pino({ level: "silent" });
+
+/** A folder with models, each under the name it is asked for by. */
+export async function modelsFolder(models: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "llamapod-models-"));
+  await Promise.all(Object.entries(models).map(([name, path]) => symlink(path, join(folder, `${name}.gguf`))));
+  return folder;
+}
+
+/** A real server on a free port, with tiny models of the given families; ready to answer. */
+export async function startService(
+  families: readonly Family[] = ["llama"],
+  flags: Readonly<Record<string, unknown>> = {},
+): Promise<RunningService> {
+  const paths = await Promise.all(families.map(async (family) => [family, await tinyModel(family)] as const));
+  return serveFolder(await modelsFolder(Object.fromEntries(paths)), { model: families[0], ...flags });
+}
+
+/** A real server on a free port, over a folder that is removed with it. */
+export async function serveFolder(modelsDir: string, flags: Readonly<Record<string, unknown>>): Promise<RunningService> {
+  const config = loadConfig(undefined, {}, { port: 0, gpu: "off", contextSize: 2048, drainSeconds: 0, modelsDir, ...flags });
+  const service = await Service.start(config, silent);
+  await isReady(service.url);
+  return {
+    url: service.url,
+    modelsDir,
+    [Symbol.asyncDispose]: async () => {
+      await service.stop();
+      await rm(modelsDir, { recursive: true });
+    },
+  };
+}
+
+/** Waits until the server has settled: ready, or without a model that could become so. */
+async function isReady(url: string): Promise<void> {
+  for (;;) {
+    const response = await fetch(`${url}/health/ready`);
+    const body: unknown = await response.json();
+    const status = typeof body === "object" && body !== null && "status" in body ? body.status : undefined;
+    if (response.ok || status === "no model" || status === "failed") return;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
