@@ -5,7 +5,10 @@ import { z } from "zod";
 import { gpuModes, logLevels } from "./protocol/runner.ts";
 
 const names = z
-  .preprocess((value) => (typeof value === "string" ? value.split(",").map((name) => name.trim()) : value), z.array(z.string().min(1)))
+  .preprocess(
+    (value) => (typeof value === "string" ? value.split(",").map((name) => name.trim()) : value),
+    z.array(z.string().min(1)),
+  )
   .default([]);
 
 const count = (least: number) => z.coerce.number().int().min(least);
@@ -23,7 +26,9 @@ const schema = z.strictObject({
   gpu: z.enum(gpuModes).default("auto").describe("auto uses a GPU if one works, required fails without one"),
   maxResident: count(1).default(1).describe("models that are loaded at the same time, at most"),
   maxQueue: count(1).default(256).describe("requests that wait for a slot, at most"),
-  maxMessageBytes: count(1024).default(1024 * 1024).describe("size of a request body or a WebSocket message, at most"),
+  maxMessageBytes: count(1024)
+    .default(1024 * 1024)
+    .describe("size of a request body or a WebSocket message, at most"),
   graceSeconds: count(0).default(60).describe("how long an answer goes on that no connection reads"),
   retentionSeconds: count(0).default(300).describe("how long an ended answer can still be resumed"),
   drainSeconds: count(0).default(30).describe("how long answers may take to end when the server is told to stop"),
@@ -95,7 +100,10 @@ export function loadConfig(
   return data;
 }
 
-function describe(error: z.ZodError, sources: readonly { name: string; values: Readonly<Record<string, unknown>> }[]): ConfigError {
+function describe(
+  error: z.ZodError,
+  sources: readonly { name: string; values: Readonly<Record<string, unknown>> }[],
+): ConfigError {
   const [issue] = error.issues;
   const key = String(issue?.code === "unrecognized_keys" ? issue.keys[0] : issue?.path[0]);
   const where = sources.findLast(({ values }) => key in values)?.name ?? "the defaults";
@@ -108,6 +116,8 @@ function readFile(path: string): Readonly<Record<string, unknown>> {
   try {
     return z.record(z.string(), z.unknown()).parse(parse(readFileSync(path, "utf8")) ?? {});
   } catch (thrown) {
-    throw new ConfigError(`The configuration file ${path} cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    throw new ConfigError(
+      `The configuration file ${path} cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+    );
   }
 }

@@ -24,11 +24,13 @@ const serve = program
 for (const { flag, description, isSwitch } of settings) {
   serve.addOption(new Option(isSwitch ? flag : `${flag} <value>`, description));
 }
-serve.action(async ({ config: file, printConfig, ...flags }: { config?: string; printConfig?: true } & Record<string, unknown>) => {
-  const config = loadConfig(file, process.env, flags);
-  if (printConfig === true) process.stdout.write(stringify(config));
-  else await run(config);
-});
+serve.action(
+  async ({ config: file, printConfig, ...flags }: { config?: string; printConfig?: true } & Record<string, unknown>) => {
+    const config = loadConfig(file, process.env, flags);
+    if (printConfig === true) process.stdout.write(stringify(config));
+    else await run(config);
+  },
+);
 
 async function run(config: Config): Promise<void> {
   const log = createLogger(config.logLevel);
@@ -56,7 +58,10 @@ async function run(config: Config): Promise<void> {
 
 function createLogger(level: string): Logger {
   if (!process.stdout.isTTY) return pino({ level });
-  return pino({ level, transport: { target: "pino-pretty", options: { ignore: "pid,hostname", translateTime: "SYS:HH:MM:ss" } } });
+  return pino({
+    level,
+    transport: { target: "pino-pretty", options: { ignore: "pid,hostname", translateTime: "SYS:HH:MM:ss" } },
+  });
 }
 
 try {

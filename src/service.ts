@@ -21,7 +21,14 @@ export class Service {
   readonly #drainSeconds: number;
   #hurry = false;
 
-  private constructor(url: string, pool: Pool, probes: Probes, generations: Generations, listener: Listener, drainSeconds: number) {
+  private constructor(
+    url: string,
+    pool: Pool,
+    probes: Probes,
+    generations: Generations,
+    listener: Listener,
+    drainSeconds: number,
+  ) {
     this.url = url;
     this.#pool = pool;
     this.#probes = probes;

@@ -19,7 +19,9 @@ export interface PoolMeasurement {
 /** Bounds in seconds of everything that a person waits for. */
 const waitBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300];
 const firstTokenBuckets = [0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160];
-const interTokenBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5];
+const interTokenBuckets = [
+  0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5,
+];
 const loadBuckets = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600];
 
 /** prom-client calls these gauges `_total`, which Prometheus reserves for counters. */
@@ -45,7 +47,11 @@ export class Metrics {
     registers: [this.#registry],
   });
   readonly requestSeconds = this.#histogram("llamapod_request_duration_seconds", "From request to last token.", waitBuckets);
-  readonly queueSeconds = this.#histogram("llamapod_request_queue_seconds", "From request to slot, loading excluded.", waitBuckets);
+  readonly queueSeconds = this.#histogram(
+    "llamapod_request_queue_seconds",
+    "From request to slot, loading excluded.",
+    waitBuckets,
+  );
   readonly prefillSeconds = this.#histogram("llamapod_request_prefill_seconds", "From slot to first token.", waitBuckets);
   readonly firstTokenSeconds = this.#histogram(
     "llamapod_time_to_first_token_seconds",
@@ -57,7 +63,11 @@ export class Metrics {
     "Between two tokens of one generation, measured in the runner.",
     interTokenBuckets,
   );
-  readonly modelLoadSeconds = this.#histogram("llamapod_model_load_seconds", "From starting a runner to its first token.", loadBuckets);
+  readonly modelLoadSeconds = this.#histogram(
+    "llamapod_model_load_seconds",
+    "From starting a runner to its first token.",
+    loadBuckets,
+  );
   readonly promptTokens = this.#counter("llamapod_prompt_tokens_total", "Tokens of prompts, reused ones included.");
   readonly cachedTokens = this.#counter("llamapod_prompt_tokens_cached_total", "Tokens of prompts that a slot already held.");
   readonly generatedTokens = this.#counter("llamapod_generation_tokens_total", "Tokens generated.");
@@ -67,7 +77,10 @@ export class Metrics {
     labelNames: ["model", "outcome"] as const,
     registers: [this.#registry],
   });
-  readonly runnerRestarts = this.#counter("llamapod_runner_restarts_total", "Runners that died while serving, and were replaced.");
+  readonly runnerRestarts = this.#counter(
+    "llamapod_runner_restarts_total",
+    "Runners that died while serving, and were replaced.",
+  );
   readonly connections = new Gauge({
     name: "llamapod_ws_connections",
     help: "Open WebSocket connections.",
@@ -122,8 +135,10 @@ export class Metrics {
     };
     perRunner("llamapod_requests_running", "Generations that hold a slot.", (runner) => runner.runningJobs);
     perRunner("llamapod_slots", "Slots of a loaded model.", (runner) => runner.slots);
-    perRunner("llamapod_kv_cache_usage_ratio", "Share of the KV cache that holds tokens, those kept for reuse included.", (runner) =>
-      runner.contextTokens === 0 ? 0 : runner.cachedTokens / runner.contextTokens,
+    perRunner(
+      "llamapod_kv_cache_usage_ratio",
+      "Share of the KV cache that holds tokens, those kept for reuse included.",
+      (runner) => (runner.contextTokens === 0 ? 0 : runner.cachedTokens / runner.contextTokens),
     );
     perRunner("llamapod_model_memory_bytes", "Main memory that a loaded model takes.", (runner) => runner.memoryBytes);
     perRunner("llamapod_model_video_memory_bytes", "GPU memory that a loaded model takes.", (runner) => runner.videoMemoryBytes);

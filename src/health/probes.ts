@@ -46,7 +46,8 @@ export class Probes {
   }
 
   #notReady(): Probe {
-    if (this.#active === undefined) return { ok: false, body: { status: "no model", reason: "the models folder holds no usable GGUF file" } };
+    if (this.#active === undefined)
+      return { ok: false, body: { status: "no model", reason: "the models folder holds no usable GGUF file" } };
     const { id, state, reason } = this.#active;
     return { ok: false, body: { status: state, model: id, ...(reason !== undefined && { reason }) } };
   }

@@ -44,6 +44,9 @@ export class Backoff {
 
   error(modelId: string): LlamapodError {
     const retryAfterMs = Math.max(1_000, Math.round(this.#resumeAt - performance.now()));
-    return new LlamapodError("model_load_failed", `The model ${modelId} cannot be loaded: ${this.cause}.`, { param: "model", retryAfterMs });
+    return new LlamapodError("model_load_failed", `The model ${modelId} cannot be loaded: ${this.cause}.`, {
+      param: "model",
+      retryAfterMs,
+    });
   }
 }

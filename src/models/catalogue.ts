@@ -49,7 +49,9 @@ export class Catalogue {
     const entry = this.get(id);
     if (entry !== undefined) return entry;
     const known = this.entries.map((candidate) => candidate.id).join(", ") || "none";
-    throw new LlamapodError("model_not_found", `There is no model ${JSON.stringify(id)}. Known models: ${known}.`, { param: "model" });
+    throw new LlamapodError("model_not_found", `There is no model ${JSON.stringify(id)}. Known models: ${known}.`, {
+      param: "model",
+    });
   }
 
   async #scan(): Promise<void> {

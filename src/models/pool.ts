@@ -124,7 +124,9 @@ export class Pool {
   async resolve(modelId: string | undefined): Promise<CatalogueEntry> {
     const id = modelId ?? this.#activeModel;
     if (id === undefined) {
-      throw new LlamapodError("model_not_found", "There is no model to answer: put a GGUF file into the models folder.", { param: "model" });
+      throw new LlamapodError("model_not_found", "There is no model to answer: put a GGUF file into the models folder.", {
+        param: "model",
+      });
     }
     const entry = await this.#catalogue.find(id);
     if (entry.header instanceof LlamapodError) throw entry.header;
@@ -346,7 +348,8 @@ export class Pool {
     if (header instanceof LlamapodError) return { ...common, state: "invalid", progress: undefined, reason: header.message };
     const state = this.#residents.get(id)?.runner.state;
     const backoff = this.#backoffs.get(id);
-    if (state === undefined && backoff !== undefined) return { ...common, state: "failed", progress: undefined, reason: backoff.cause };
+    if (state === undefined && backoff !== undefined)
+      return { ...common, state: "failed", progress: undefined, reason: backoff.cause };
     const progress = state?.name === "loading" ? state.progress : undefined;
     return { ...common, state: state?.name ?? "available", progress, reason: undefined };
   }

@@ -35,7 +35,9 @@ const shared = {
   /** llama-server's and vLLM's extension: go on when the model has ended its turn. For benchmarks. */
   ignore_eos: z.boolean().optional(),
   stream: z.boolean().optional(),
-  stream_options: z.strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() }).optional(),
+  stream_options: z
+    .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() })
+    .optional(),
   n: only(1),
   logit_bias: z.record(z.string(), z.never("is not supported")).optional(),
 };
@@ -56,7 +58,9 @@ export const chatCompletionRequest = z.strictObject({
 
 export const completionRequest = z.strictObject({
   ...shared,
-  prompt: z.union([z.string(), z.tuple([z.string()]).transform(([only]) => only)], { error: "must be one string" }).pipe(z.string().min(1)),
+  prompt: z
+    .union([z.string(), z.tuple([z.string()]).transform(([only]) => only)], { error: "must be one string" })
+    .pipe(z.string().min(1)),
   echo: only(false),
   best_of: only(1),
   logprobs: only(0),
@@ -69,7 +73,10 @@ export type CompletionRequest = z.output<typeof completionRequest>;
 /** @throws {LlamapodError} naming the field */
 export function parseRequest<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
   if (body === undefined) {
-    throw new LlamapodError("unsupported_media_type", "The body must be JSON, sent with the header Content-Type: application/json.");
+    throw new LlamapodError(
+      "unsupported_media_type",
+      "The body must be JSON, sent with the header Content-Type: application/json.",
+    );
   }
   const { data, error } = schema.safeParse(withoutNulls(body));
   if (error !== undefined) throw issueToError(error);

@@ -70,10 +70,14 @@ export class StreamEndpoint {
   #admit(request: IncomingMessage): void {
     guard(request, this.#context);
     const requested = request.url?.split("?")[0];
-    if (requested !== path) throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${path}.`);
+    if (requested !== path)
+      throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${path}.`);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
     if (!offered.includes(subprotocol)) {
-      throw new LlamapodError("unsupported_version", `Ask for the WebSocket subprotocol ${subprotocol}; no other version is served.`);
+      throw new LlamapodError(
+        "unsupported_version",
+        `Ask for the WebSocket subprotocol ${subprotocol}; no other version is served.`,
+      );
     }
   }
 

@@ -103,7 +103,8 @@ export class Generations {
     const key = keyOf(owner, id);
     const entry = this.#entries.get(key);
     if (entry !== undefined) return entry.generation;
-    if (this.#expired.has(key)) throw new LlamapodError("resume_expired", `The log of generation ${id} is no longer kept.`, { param: "id" });
+    if (this.#expired.has(key))
+      throw new LlamapodError("resume_expired", `The log of generation ${id} is no longer kept.`, { param: "id" });
     throw new LlamapodError("generation_not_found", `There is no generation ${id}.`, { param: "id" });
   }
 

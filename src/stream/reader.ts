@@ -11,7 +11,7 @@ export async function* framesOf(generation: Generation): AsyncGenerator<Frame, v
     queued: () => undefined,
   });
   try {
-    for (let cursor = 0; ; ) {
+    for (let cursor = 0; ;) {
       const frame = generation.next(cursor);
       if (frame !== undefined) {
         cursor = frame.seq;

@@ -1,7 +1,15 @@
 import { z } from "zod";
 import type { Pool, ModelStatus } from "../models/pool.ts";
 import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
-import { clientMessage, closeCodes, generationId, subprotocol, type ClientMessage, type GenerateMessage, type ServerMessage } from "../protocol/stream.ts";
+import {
+  clientMessage,
+  closeCodes,
+  generationId,
+  subprotocol,
+  type ClientMessage,
+  type GenerateMessage,
+  type ServerMessage,
+} from "../protocol/stream.ts";
 import { issueToError } from "../protocol/validation.ts";
 import { errorMessage, type Generation } from "./generation.ts";
 import type { GenerationRequest, Generations } from "./generations.ts";
@@ -95,7 +103,11 @@ export class Session {
     const { generations } = this.#context;
     switch (message.type) {
       case "generate":
-        this.#attach(message.id, generations.begin(this.#owner, message.id, { endpoint: "stream", transport: "ws" }, requestOf(message)), 0);
+        this.#attach(
+          message.id,
+          generations.begin(this.#owner, message.id, { endpoint: "stream", transport: "ws" }, requestOf(message)),
+          0,
+        );
         break;
       case "resume":
         this.#resume(message.id, message.after);
@@ -120,9 +132,13 @@ export class Session {
   #resume(id: string, after: number): void {
     const generation = this.#context.generations.find(this.#owner, id);
     if (after > generation.lastSeq) {
-      throw new LlamapodError("invalid_message", `Generation ${id} has ${generation.lastSeq} events so far, and after is ${after}.`, {
-        param: "after",
-      });
+      throw new LlamapodError(
+        "invalid_message",
+        `Generation ${id} has ${generation.lastSeq} events so far, and after is ${after}.`,
+        {
+          param: "after",
+        },
+      );
     }
     this.#attach(id, generation, after);
   }
@@ -172,7 +188,8 @@ export class Session {
     if (error.code !== "invalid_json" && error.code !== "invalid_message") return;
     const now = performance.now();
     this.#badMessageTimes = [...this.#badMessageTimes, now].filter((time) => now - time < badMessages.withinMs);
-    if (this.#badMessageTimes.length >= badMessages.count) this.#transport.close(closeCodes.tooManyBadMessages, "too many bad messages");
+    if (this.#badMessageTimes.length >= badMessages.count)
+      this.#transport.close(closeCodes.tooManyBadMessages, "too many bad messages");
   }
 
   #send(message: ServerMessage): void {

@@ -46,6 +46,7 @@ export interface NativeContext {
   init(): Promise<boolean>;
   initBatch(size: number): void;
   addToBatch(sequence: number, position: number, tokens: Uint32Array, logitsAt: Uint32Array): Uint32Array;
+  setThreads(threads: number): void;
   decodeBatch(): Promise<void>;
   sampleToken(logits: number, sampler: NativeSampler): Promise<number>;
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;

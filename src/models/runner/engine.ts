@@ -137,14 +137,16 @@ export class Engine {
    * Runs one batch. Entries must be in ascending order of slots: llama.cpp computes consecutive sequences together and
    * everything else one after the other.
    *
+   * @param threads to compute with, on the CPU
    * @returns for each entry that wants them, where its logits are
    */
-  async decode(entries: readonly BatchEntry[]): Promise<(Logits | undefined)[]> {
+  async decode(entries: readonly BatchEntry[], threads: number): Promise<(Logits | undefined)[]> {
     this.#context.initBatch(entries.reduce((sum, entry) => sum + entry.tokens.length, 0));
     const logits = entries.map(({ slot, position, tokens, wantsLogits }) => {
       const logitsAt = wantsLogits ? Uint32Array.of(tokens.length - 1) : noLogits;
       return this.#context.addToBatch(slot, position, tokens, logitsAt)[0] as Logits | undefined;
     });
+    this.#context.setThreads(threads);
     await this.#context.decodeBatch();
     return logits;
   }

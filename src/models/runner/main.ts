@@ -54,7 +54,7 @@ async function load(command: LoadCommand): Promise<StepLoop> {
 /** A model that loads and cannot compute must not become ready. */
 async function computeOneToken(engine: Engine): Promise<void> {
   const token = engine.beginToken ?? engine.endToken ?? 0;
-  await engine.decode([{ slot: 0, position: 0, tokens: Uint32Array.of(token), wantsLogits: true }]);
+  await engine.decode([{ slot: 0, position: 0, tokens: Uint32Array.of(token), wantsLogits: true }], engine.info.threads);
   engine.truncate(0, 0);
 }
 

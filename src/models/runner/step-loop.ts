@@ -6,6 +6,10 @@ import { Generation, promptTokens } from "./generation.ts";
 import { PrefillPace, planPrefill } from "./prefill.ts";
 import type { PromptBuilder } from "./prompt.ts";
 import { chooseSlot, Slot } from "./slots.ts";
+import { ThreadGovernor } from "./thread-governor.ts";
+
+/** Prompt tokens in a batch from which on the cost per token says something. */
+const comparablePrefill = 16;
 
 /**
  * Drives llama.cpp step by step: one decode batch with a token of every slot that is answering, in ascending order, then
@@ -20,6 +24,8 @@ export class StepLoop {
   readonly #send: (event: StepEvent) => void;
   readonly #slots: readonly Slot[];
   readonly #pace: PrefillPace;
+  readonly #decodeThreads: ThreadGovernor;
+  readonly #prefillThreads: ThreadGovernor;
   /** In order of arrival. */
   readonly #generations = new Map<string, Generation>();
   #waiting: GenerateCommand[] = [];
@@ -36,6 +42,11 @@ export class StepLoop {
     this.#send = send;
     this.#slots = Array.from({ length: engine.info.slots }, (_, id) => new Slot(id, engine.info.contextSize));
     this.#pace = new PrefillPace(batchSize);
+    const { backend, threads } = engine.info;
+    // A GPU leaves these threads next to nothing to do.
+    const mostThreads = backend === "cpu" ? threads : 1;
+    this.#decodeThreads = new ThreadGovernor(mostThreads, performance.now());
+    this.#prefillThreads = new ThreadGovernor(mostThreads, performance.now());
   }
 
   get statistics(): SlotStatistics {
@@ -140,7 +151,9 @@ export class StepLoop {
       batch.push({ slot: generation.slot.id, position: generation.slot.length, tokens, wantsLogits: true });
       answering.push(generation);
     }
-    await this.#compute(batch, answering);
+    await this.#compute(batch, answering, this.#decodeThreads, (tokens, elapsedMs, now) => {
+      this.#decodeThreads.observe(`${tokens} slots`, elapsedMs, now);
+    });
   }
 
   async #prefill(): Promise<void> {
@@ -161,18 +174,28 @@ export class StepLoop {
       batch.push({ slot, position, tokens, wantsLogits: take === generation.remainingPrompt });
       owners.push(generation);
     }
-    const begin = performance.now();
-    await this.#compute(batch, owners);
-    this.#pace.observe(
-      batch.reduce((sum, entry) => sum + entry.tokens.length, 0),
-      performance.now() - begin,
-    );
+    await this.#compute(batch, owners, this.#prefillThreads, (tokens, elapsedMs, now) => {
+      this.#pace.observe(tokens, elapsedMs);
+      if (tokens >= comparablePrefill) this.#prefillThreads.observe("prefill", elapsedMs / tokens, now);
+    });
   }
 
   /** Runs one batch, samples for every entry that wants a token, and sends what came of it. */
-  async #compute(batch: readonly BatchEntry[], owners: readonly Generation[]): Promise<void> {
+  async #compute(
+    batch: readonly BatchEntry[],
+    owners: readonly Generation[],
+    governor: ThreadGovernor,
+    observe: (tokens: number, elapsedMs: number, now: number) => void,
+  ): Promise<void> {
     if (batch.length === 0) return;
-    const logits = await this.#engine.decode(batch);
+    const begin = performance.now();
+    const logits = await this.#engine.decode(batch, governor.threads);
+    const end = performance.now();
+    observe(
+      batch.reduce((sum, entry) => sum + entry.tokens.length, 0),
+      end - begin,
+      end,
+    );
     batch.forEach((entry, index) => owners[index]?.slot.append(entry.tokens));
     const sampled = await Promise.all(owners.map((generation, index) => this.#sample(generation, logits[index])));
     for (const [index, generation] of owners.entries()) {

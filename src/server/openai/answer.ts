@@ -20,7 +20,11 @@ const pingMs = 15_000;
 const patienceMs = 10_000;
 
 /** The answer in one piece. @throws {LlamapodError} what the generation failed with */
-export async function answerWhole(generation: Generation, response: Response, { model, rendering }: AnswerOptions): Promise<void> {
+export async function answerWhole(
+  generation: Generation,
+  response: Response,
+  { model, rendering }: AnswerOptions,
+): Promise<void> {
   let text = "";
   for await (const frame of framesOf(generation)) {
     if (frame.type === "delta") text += frame.text;
@@ -115,7 +119,10 @@ class EventStream {
 }
 
 function errorOf({ code, message, param, retry_after_ms: retryAfterMs }: ServerMessageOf<"error">): LlamapodError {
-  return new LlamapodError(code, message, { ...(param !== undefined && { param }), ...(retryAfterMs !== undefined && { retryAfterMs }) });
+  return new LlamapodError(code, message, {
+    ...(param !== undefined && { param }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
 }
 
 function secondsNow(): number {

@@ -1,6 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { Router, type Response } from "express";
-import { chatCompletionRequest, completionRequest, parseRequest, type ChatCompletionRequest, type CompletionRequest } from "../../protocol/openai.ts";
+import {
+  chatCompletionRequest,
+  completionRequest,
+  parseRequest,
+  type ChatCompletionRequest,
+  type CompletionRequest,
+} from "../../protocol/openai.ts";
 import type { GenerationRequest } from "../../stream/generations.ts";
 import { samplingOf } from "../../stream/sampling.ts";
 import { anonymous, type ServerContext } from "../context.ts";
