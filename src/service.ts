@@ -79,7 +79,8 @@ export class Service {
     while (this.#generations.activeCount > 0 && performance.now() < deadline && !this.#hurry) {
       await new Promise((resolve) => setTimeout(resolve, drainCheckMs));
     }
-    await Promise.all([this.#listener.close(), this.#pool.close()]);
+    // In this order: what the pool ends is still told to its readers.
+    await Promise.all([this.#pool.close(), this.#listener.close()]);
   }
 
   /** Lets a `stop` that is under way wait no longer. */

@@ -135,7 +135,7 @@ export class Pool {
 
   /** @throws {LlamapodError} `overloaded` with the time after which a retry makes sense, `draining`, `model_load_failed` */
   submit(request: JobRequest, observer: JobObserver): void {
-    if (this.#closing) throw new LlamapodError("draining", "The server is shutting down.", { retryAfterMs: 5_000 });
+    if (this.#closing) throw draining();
     const backoff = this.#backoffs.get(request.modelId);
     if (backoff?.resting === true && backoff.gaveUp) throw backoff.error(request.modelId);
     if (this.#waiting.length >= this.#settings.maxQueue) throw this.#overloaded();
@@ -160,10 +160,14 @@ export class Pool {
     this.#closing = true;
   }
 
-  /** Ends every runner. */
+  /** Ends every job and every runner. */
   async close(): Promise<void> {
     this.#closing = true;
     for (const backoff of this.#backoffs.values()) backoff.cancel();
+    const unfinished = [...this.#waiting, ...[...this.#residents.values()].flatMap(({ jobs }) => [...jobs.values()])];
+    this.#waiting = [];
+    for (const { jobs } of this.#residents.values()) jobs.clear();
+    for (const job of unfinished) job.observer.failed(draining());
     await Promise.all([...this.#residents.values()].map(({ runner }) => runner.stop(stopGraceMs)));
   }
 
@@ -376,6 +380,10 @@ export class Pool {
   readonly #unexpected = (err: unknown): void => {
     this.#log.error({ err }, "a runner could not be stopped");
   };
+}
+
+function draining(): LlamapodError {
+  return new LlamapodError("draining", "The server is shutting down.", { retryAfterMs: 5_000 });
 }
 
 function crashed(modelId: string, cause: string): LlamapodError {

@@ -83,22 +83,11 @@ export class StreamEndpoint {
 
   #open(socket: WebSocket): void {
     const { metrics, log } = this.#context;
-    let session: Session | undefined;
-    const transport: Transport = {
-      get congested() {
-        return socket.bufferedAmount > congestionBytes;
-      },
-      send: (text) => {
-        const wasCongested = socket.bufferedAmount > congestionBytes;
-        socket.send(text, () => {
-          if (!wasCongested && socket.bufferedAmount <= congestionBytes) session?.drained();
-        });
-      },
-      close: (code, reason) => {
-        socket.close(code, reason);
-      },
+    const transport = new SocketTransport(socket);
+    const session = new Session(transport, anonymous, this.#sessionContext());
+    transport.onDrain = () => {
+      session.drained();
     };
-    session = new Session(transport, anonymous, this.#sessionContext());
     this.#sessions.set(socket, session);
     metrics.connections.inc();
     const stopHeartbeat = keepAlive(socket);
@@ -129,6 +118,34 @@ export class StreamEndpoint {
         pool.activate(await pool.resolve(model));
       },
     };
+  }
+}
+
+class SocketTransport implements Transport {
+  onDrain: () => void = () => undefined;
+  readonly #socket: WebSocket;
+  /** Somebody has found the socket congested and waits to be told. */
+  #isAwaited = false;
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+  }
+
+  get congested(): boolean {
+    this.#isAwaited = this.#socket.bufferedAmount > congestionBytes;
+    return this.#isAwaited;
+  }
+
+  send(text: string): void {
+    this.#socket.send(text, () => {
+      if (!this.#isAwaited || this.#socket.bufferedAmount > congestionBytes) return;
+      this.#isAwaited = false;
+      this.onDrain();
+    });
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason);
   }
 }
 

@@ -31,7 +31,11 @@ export async function startService(
 
 /** A real server on a free port, over a folder that is removed with it. */
 export async function serveFolder(modelsDir: string, flags: Readonly<Record<string, unknown>>): Promise<RunningService> {
-  const config = loadConfig(undefined, {}, { port: 0, gpu: "off", contextSize: 2048, drainSeconds: 0, modelsDir, ...flags });
+  const config = loadConfig(
+    undefined,
+    {},
+    { port: 0, gpu: "off", threads: 1, contextSize: 2048, drainSeconds: 0, modelsDir, ...flags },
+  );
   const service = await Service.start(config, silent);
   await isReady(service.url);
   return {

@@ -105,8 +105,8 @@ process.on("message", (message) => {
   }
 });
 
-// The server is gone, killed perhaps: nobody is left to answer to.
-process.on("disconnect", () => process.exit(0));
+// The server is gone, killed perhaps: nobody is left to answer to, and a batch may be under way that an exit would wait for.
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 // A signal to the whole group (Ctrl-C) is the server's to handle: it lets answers finish first.
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
