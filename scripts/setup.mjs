@@ -94,7 +94,7 @@ function npm(args) {
     : spawnSync("npm", args, { encoding: "utf8", shell: process.platform === "win32" });
   if (result.status === 0) return;
   const output = `${result.error?.message ?? ""}${result.stdout ?? ""}${result.stderr ?? ""}`;
-  process.stderr.write(`${output.trim().split("\n").slice(-25).join("\n")}\n`);
+  process.stderr.write(`${output.trim().split("\n").slice(0, 25).join("\n")}\n`);
   throw new SetupError(`\`npm ${args[0]}\` failed, as npm says above. ${remedy(output)}`);
 }
 
