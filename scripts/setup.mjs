@@ -52,10 +52,12 @@ function install() {
   const common = ["--ignore-scripts", "--omit=optional", production ? "--omit=dev" : "--include=dev", "--no-audit", "--no-fund"];
   npm(["ci", ...common]);
   progress(`installing ${platforms.join(", ")}`);
-  npm(["install", "--no-save", "--no-package-lock", ...common, ...platforms]);
+  // With the lock file, or npm would lay out the other packages anew; --no-save leaves the file as it is.
+  npm(["install", "--no-save", ...common, ...platforms]);
   for (const name of platforms) {
     const folder = join("node_modules", name.slice(0, name.lastIndexOf("@")));
-    if (!existsSync(folder)) throw new SetupError(`npm reported success, but ${folder} is missing. Remove node_modules and try again.`);
+    if (!existsSync(folder))
+      throw new SetupError(`npm reported success, but ${folder} is missing. Remove node_modules and try again.`);
   }
   writeFileSync(stamp, wanted);
 }
@@ -100,7 +102,10 @@ function npm(args) {
 
 function remedy(output) {
   const remedies = [
-    [/ENOTFOUND|ETIMEDOUT|ECONNREFUSED|ECONNRESET|EAI_AGAIN/, "Is the network there, and does npm need a proxy (npm config set proxy)?"],
+    [
+      /ENOTFOUND|ETIMEDOUT|ECONNREFUSED|ECONNRESET|EAI_AGAIN/,
+      "Is the network there, and does npm need a proxy (npm config set proxy)?",
+    ],
     [/ENOSPC/, "The disk is full: 700 MB are needed, with CUDA 1.3 GB."],
     [/EACCES|EPERM/, "Files here belong to another user: remove node_modules as that one, and do not use sudo."],
     [/ENOENT|not found/, "npm is missing: it comes with Node.js, on some systems as a package of its own."],

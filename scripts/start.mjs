@@ -4,7 +4,8 @@ import { copyFile, mkdir, readdir } from "node:fs/promises";
 const folder = "models";
 const model = `${folder}/random-weights.gguf`;
 
-const choosesModels = process.env.LLAMAPOD_MODELS_DIR !== undefined || process.argv.some((argument) => argument.startsWith("--models-dir"));
+const choosesModels =
+  process.env.LLAMAPOD_MODELS_DIR !== undefined || process.argv.some((argument) => argument.startsWith("--models-dir"));
 if (!choosesModels) {
   await mkdir(folder, { recursive: true });
   const names = await readdir(folder);

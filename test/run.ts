@@ -1,5 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
@@ -35,7 +36,7 @@ if (files.length === 0) {
   stream.on("end", () => {
     if (tests === 0 && process.exitCode === undefined) fail("No test ran.");
   });
-  stream.compose(new spec()).pipe(process.stdout);
+  await pipeline(stream, new spec(), process.stdout, { end: false });
 }
 
 function fail(message: string): void {
