@@ -34,7 +34,7 @@ export async function copyText(text: string): Promise<void> {
   const focused = document.activeElement;
   document.body.append(area);
   area.select();
-  // The only way where the page is served over plain HTTP.
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- the only way where the page is served over plain HTTP
   document.execCommand("copy");
   area.remove();
   if (focused instanceof HTMLElement) focused.focus();
