@@ -30,10 +30,7 @@ export class ChatTemplate {
     } catch (cause) {
       throw new LlamapodError("template_error", `The model's chat template does not work: ${messageOf(cause)}`, { cause });
     }
-    this.#takesSystemRole = this.#accepts([
-      { role: "system", content: canary },
-      { role: "user", content: "hello" },
-    ]);
+    this.#takesSystemRole = this.#distinguishesSystemRole();
     this.#needsAlternation = !this.#accepts([
       { role: "user", content: canary },
       { role: "user", content: "hello" },
@@ -59,6 +56,17 @@ export class ChatTemplate {
 
   #renderTurns(turns: readonly Turn[]): string {
     return this.#template.render({ messages: turns, add_generation_prompt: true, ...this.#specialTokens });
+  }
+
+  /** GPT-SW3's template, for one, takes whoever is not the user for the bot. */
+  #distinguishesSystemRole(): boolean {
+    const withFirst = (role: Role): Turn[] => [
+      { role, content: canary },
+      { role: "user", content: "hello" },
+    ];
+    if (!this.#accepts(withFirst("system"))) return false;
+    const refusesAssistantFirst = !this.#accepts(withFirst("assistant"));
+    return refusesAssistantFirst || this.#renderTurns(withFirst("system")) !== this.#renderTurns(withFirst("assistant"));
   }
 
   /** Whether the template neither refuses these turns nor drops the canary that is in them. */
