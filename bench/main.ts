@@ -1,1 +1,81 @@
-export {};
+import { writeFileSync } from "node:fs";
+import { Command } from "commander";
+import { findModel } from "./model.ts";
+import { addOptions, sizesOf, type BenchOptions } from "./options.ts";
+import { compareAnswers, describeAgreement } from "./report/agreement.ts";
+import { describeEnvironment } from "./report/environment.ts";
+import { updateMarkdown } from "./report/markdown.ts";
+import { summarize, type ScenarioSummary } from "./report/summary.ts";
+import { renderTable } from "./report/table.ts";
+import { findWarnings } from "./report/warnings.ts";
+import { runRounds, type RoundResult } from "./rounds.ts";
+import { makeScenarios } from "./scenarios/all.ts";
+import { buildLlamaServer } from "./servers/build-llama-server.ts";
+import { assertHasGpu, findLlamaServer, llamaServer } from "./servers/llama-server.ts";
+import { llamapod } from "./servers/llamapod.ts";
+import type { Device, Server } from "./servers/server.ts";
+
+async function bench(options: BenchOptions): Promise<void> {
+  const { threads, gpu = false, maxForeign } = options;
+  const device = gpu ? "gpu" : "cpu";
+  const sizes = sizesOf(options);
+  const servers = findServers(options, device);
+  const model = await findModel(options.model, options.quantization);
+  const environment = describeEnvironment({ servers, model, threads, device, rounds: sizes.rounds });
+  const results: RoundResult[] = [];
+  const summaries: ScenarioSummary[] = [];
+  for (const scenario of makeScenarios(options.only, sizes)) {
+    const ofScenario = await runRounds(scenario, {
+      servers,
+      rounds: sizes.rounds,
+      modelPath: model.path,
+      threads,
+      device,
+      maxForeignShare: maxForeign / 100,
+      onProgress: (message) => process.stderr.write(`${message}\n`),
+    });
+    const summary = summarize(scenario, ofScenario);
+    results.push(...ofScenario);
+    summaries.push(summary);
+    process.stdout.write(`\n${scenario.title}\n${renderTable(summary)}\n\n`);
+    // After each scenario: a long run that is broken off leaves what it has.
+    if (options.json !== undefined)
+      writeFileSync(options.json, JSON.stringify({ environment, sizes, summaries, results }, null, 1));
+  }
+  const agreement = compareAnswers(results);
+  const warnings = findWarnings({ environment, summaries, agreement, maxForeignShare: maxForeign / 100 });
+  if (agreement.answers > 0) process.stdout.write(`${describeAgreement(agreement)}\n`);
+  for (const warning of warnings) process.stdout.write(`Note: ${warning}\n`);
+  if (options.markdown !== undefined) {
+    updateMarkdown(options.markdown, options.section, { environment, summaries, agreement, warnings });
+  }
+}
+
+function findServers(options: BenchOptions, device: Device): Server[] {
+  return options.servers.map((name) => {
+    if (name === "llamapod") return llamapod(options.llamapodArgs);
+    const program = findLlamaServer(options.llamaServer);
+    if (device === "gpu") assertHasGpu(program);
+    return llamaServer(program, options.llamaServerArgs);
+  });
+}
+
+// A server that is running is stopped when this process exits, and only then.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
+const program = new Command("bench").description("measures llamapod and llama-server side by side").showHelpAfterError();
+addOptions(program).action(bench);
+program
+  .command("build-llama-server")
+  .description("builds llama-server from the llama.cpp source in node-llama-cpp")
+  .argument("[cmake-flags...]", "more of them, for example: -- -DGGML_CUDA=ON")
+  .action((flags: string[]) => {
+    process.stdout.write(`${buildLlamaServer(flags)}\n`);
+  });
+
+try {
+  await program.parseAsync();
+} catch (thrown) {
+  process.stderr.write(`${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
+  process.exitCode = 1;
+}
