@@ -148,7 +148,7 @@ export class Pool {
   cancel(id: string): void {
     const waiting = this.#waiting.find((job) => job.request.id === id);
     if (waiting === undefined) {
-      for (const { runner, jobs } of this.#residents.values()) if (jobs.has(id)) runner.send({ type: "cancel", id });
+      for (const { runner, jobs } of this.#residents.values()) jobs.get(id)?.cancel(runner);
       return;
     }
     this.#waiting = this.#waiting.filter((job) => job !== waiting);
@@ -311,7 +311,8 @@ export class Pool {
     this.#log.error({ model: modelId, cause }, wasServing ? "runner died" : "model could not be loaded");
     const interrupted: Job[] = [];
     for (const job of resident.jobs.values()) {
-      if (job.interrupt()) interrupted.push(job);
+      if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
+      else if (job.interrupt()) interrupted.push(job);
       else job.observer.failed(crashed(modelId, cause));
     }
     this.#waiting = [...interrupted, ...this.#waiting];
