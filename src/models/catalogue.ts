@@ -31,7 +31,7 @@ export class Catalogue {
     return [...this.#entries.values()];
   }
 
-  /** Reads the folder again; files that are known already keep their entry. A folder that is not there is an empty one. */
+  /** Reads the folder again; files that are known to be models keep their entry. A folder that is not there is an empty one. */
   scan(): Promise<void> {
     this.#scanning ??= this.#scan().finally(() => {
       this.#scanning = undefined;
@@ -43,9 +43,9 @@ export class Catalogue {
     return this.#entries.get(id.toLowerCase());
   }
 
-  /** Like `get`, with a look at the folder for a file that has come since. @throws {LlamapodError} `model_not_found` */
+  /** Like `get`, with a look at the folder for a file that has come, or has become whole, since. @throws {LlamapodError} `model_not_found` */
   async find(id: string): Promise<CatalogueEntry> {
-    if (this.get(id) === undefined) await this.scan();
+    if (!isUsable(this.get(id)?.header)) await this.scan();
     const entry = this.get(id);
     if (entry !== undefined) return entry;
     const known = this.entries.map((candidate) => candidate.id).join(", ") || "none";
@@ -60,7 +60,7 @@ export class Catalogue {
       const id = name.slice(0, -".gguf".length).toLowerCase();
       const path = join(this.#folder, name);
       if (entries.has(id)) this.#log.warn({ path }, "model file ignored: another one differs only in upper and lower case");
-      else entries.set(id, this.#entries.get(id) ?? (await this.#read(id, path)));
+      else entries.set(id, await this.#entry(id, path));
     }
     this.#entries = entries;
   }
@@ -75,13 +75,17 @@ export class Catalogue {
     }
   }
 
-  async #read(id: string, path: string): Promise<CatalogueEntry> {
-    try {
-      return { id, path, header: await readGgufHeader(path) };
-    } catch (thrown) {
-      const error = toLlamapodError(thrown);
-      this.#log.error({ model: id, reason: error.message }, "model file cannot be used");
-      return { id, path, header: error };
+  async #entry(id: string, path: string): Promise<CatalogueEntry> {
+    const known = this.get(id)?.header;
+    if (isUsable(known)) return { id, path, header: known };
+    const header = await readGgufHeader(path).catch(toLlamapodError);
+    if (!isUsable(header) && header.message !== known?.message) {
+      this.#log.error({ model: id, reason: header.message }, "model file cannot be used");
     }
+    return { id, path, header };
   }
+}
+
+function isUsable(header: CatalogueEntry["header"] | undefined): header is GgufHeader {
+  return header !== undefined && !(header instanceof LlamapodError);
 }

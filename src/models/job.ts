@@ -1,6 +1,6 @@
 import { LlamapodError } from "../protocol/errors.ts";
 import type { FinishReason, Prompt, Sampling } from "../protocol/request.ts";
-import type { EndedEvent, GenerateCommand } from "../protocol/runner.ts";
+import type { EndedEvent, GenerateCommand, RunnerCommand } from "../protocol/runner.ts";
 import type { Timings, Usage } from "../protocol/stream.ts";
 
 /** What is asked of a model. */
@@ -36,6 +36,7 @@ export class Job {
   readonly acceptedAt = performance.now();
   readonly #generated: number[] = [];
   #interruptions = 0;
+  #isCancelled = false;
   #promptTokens = 0;
   #cachedTokens = 0;
   #loadMs = 0;
@@ -115,6 +116,16 @@ export class Job {
     }
     this.observer.produced(text, tokens.length);
     return { isFirst, gapMs };
+  }
+
+  /** Asks the runner that works on it to end it. One that dies instead has done so, too. */
+  cancel(runner: { send(command: RunnerCommand): void }): void {
+    this.#isCancelled = true;
+    runner.send({ type: "cancel", id: this.request.id });
+  }
+
+  get isCancelled(): boolean {
+    return this.#isCancelled;
   }
 
   /** @returns whether the job may go on in another runner */

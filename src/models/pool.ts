@@ -65,7 +65,8 @@ export class Pool {
   #revision = 0;
   #uses = 0;
   #jobMs = presumedJobMs;
-  #closing = false;
+  /** `draining`: what was accepted is still answered, nothing new is. */
+  #phase: "open" | "draining" | "closed" = "open";
 
   constructor(settings: PoolSettings, catalogue: Catalogue, metrics: Metrics, log: Logger) {
     this.#settings = settings;
@@ -135,7 +136,7 @@ export class Pool {
 
   /** @throws {LlamapodError} `overloaded` with the time after which a retry makes sense, `draining`, `model_load_failed` */
   submit(request: JobRequest, observer: JobObserver): void {
-    if (this.#closing) throw draining();
+    if (this.#phase !== "open") throw draining();
     const backoff = this.#backoffs.get(request.modelId);
     if (backoff?.resting === true && backoff.gaveUp) throw backoff.error(request.modelId);
     if (this.#waiting.length >= this.#settings.maxQueue) throw this.#overloaded();
@@ -147,7 +148,7 @@ export class Pool {
   cancel(id: string): void {
     const waiting = this.#waiting.find((job) => job.request.id === id);
     if (waiting === undefined) {
-      for (const { runner, jobs } of this.#residents.values()) if (jobs.has(id)) runner.send({ type: "cancel", id });
+      for (const { runner, jobs } of this.#residents.values()) jobs.get(id)?.cancel(runner);
       return;
     }
     this.#waiting = this.#waiting.filter((job) => job !== waiting);
@@ -157,12 +158,12 @@ export class Pool {
 
   /** Takes no more jobs. Running and waiting ones go on until `close`. */
   drain(): void {
-    this.#closing = true;
+    this.#phase = "draining";
   }
 
   /** Ends every job and every runner. */
   async close(): Promise<void> {
-    this.#closing = true;
+    this.#phase = "closed";
     for (const backoff of this.#backoffs.values()) backoff.cancel();
     const unfinished = [...this.#waiting, ...[...this.#residents.values()].flatMap(({ jobs }) => [...jobs.values()])];
     this.#waiting = [];
@@ -183,7 +184,7 @@ export class Pool {
     return plan({
       waiting: this.#waiting.map(({ request }) => ({ job: request.id, modelId: request.modelId })),
       runners: [...this.#residents].map(([modelId, resident]) => this.#view(modelId, resident)),
-      maxResident: this.#closing ? 0 : this.#settings.maxResident,
+      maxResident: this.#phase === "closed" ? 0 : this.#settings.maxResident,
       activeModel: this.#activeModel,
       resting: new Set(resting),
     });
@@ -310,7 +311,8 @@ export class Pool {
     this.#log.error({ model: modelId, cause }, wasServing ? "runner died" : "model could not be loaded");
     const interrupted: Job[] = [];
     for (const job of resident.jobs.values()) {
-      if (job.interrupt()) interrupted.push(job);
+      if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
+      else if (job.interrupt()) interrupted.push(job);
       else job.observer.failed(crashed(modelId, cause));
     }
     this.#waiting = [...interrupted, ...this.#waiting];

@@ -40,6 +40,7 @@ export class Listener {
     this.http.closeIdleConnections();
     const deadline = setTimeout(() => {
       this.http.closeAllConnections();
+      this.#streams.terminate();
     }, closeGraceMs);
     await closed;
     clearTimeout(deadline);

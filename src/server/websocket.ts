@@ -51,6 +51,11 @@ export class StreamEndpoint {
     this.#sockets.close();
   }
 
+  /** Cuts what is still open: a client that does not answer would hold its connection for long. */
+  terminate(): void {
+    for (const socket of this.#sessions.keys()) socket.terminate();
+  }
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const onError = () => socket.destroy();
     socket.on("error", onError);

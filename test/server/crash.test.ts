@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { hostileFile } from "../fixtures/hostile.ts";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { runnersOf, until } from "../support/processes.ts";
+import { sample, scrape } from "../support/metrics.ts";
+import { Answer, greedy, isFrame, StreamClient } from "../support/stream-client.ts";
+import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
+
+describe("a runner that is killed in the middle of an answer", () => {
+  let service: RunningService;
+  let client: StreamClient;
+  let undisturbed: Answer;
+  const tokens = 600;
+
+  before(async () => {
+    // One slot and batches of one token: read or written, a token is computed in the same way, to the last bit.
+    service = await startService(["llama"], { slots: 1, batchSize: 1 });
+    client = await StreamClient.connect(service.url);
+    undisturbed = await client.generate(greedy("reference", tokens));
+  });
+  after(async () => {
+    client[Symbol.dispose]();
+    await service[Symbol.asyncDispose]();
+  });
+
+  test("the answer goes on where it was, and ends as if nothing had happened", async () => {
+    const answer = new Answer("interrupted");
+    client.send({ type: "generate", ...greedy("interrupted", tokens) });
+    while (answer.tokens < 100) answer.apply(await client.takeWhere((message) => "first" in message));
+    const states = watchReadiness(service.url);
+    killRunner();
+    const done = await client.readTo(answer);
+    assert.equal(answer.text, undisturbed.text);
+    assert.equal(answer.tokens, tokens);
+    assert.equal(done.usage.completion_tokens, tokens);
+    assert.equal(done.timings.interruptions, 1);
+    assert.deepEqual(await states, { wentUnready: true, stayedLive: true });
+  });
+
+  test("an answer over HTTP goes on, too", async () => {
+    const response = await fetch(`${service.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ ...withoutId(greedy("", tokens)), stream: true }),
+    });
+    assert.ok(response.body);
+    let events = "";
+    for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+      if (!events.includes("content") && chunk.includes("content")) killRunner();
+      events += chunk;
+    }
+    const chunks = events.split("\n\n").flatMap((event) => /^data: (\{.*\})$/m.exec(event)?.[1] ?? []);
+    const parsed = chunks.map((chunk) => JSON.parse(chunk) as SseChunk);
+    assert.equal(parsed.map(({ choices }) => choices[0]?.delta.content ?? "").join(""), undisturbed.text);
+    assert.equal(parsed.at(-1)?.timings?.interruptions, 1);
+  });
+
+  test("an answer whose runner dies twice ends in runner_crashed, and the next one is made", async () => {
+    const answer = new Answer("deadly");
+    client.send({ type: "generate", ...greedy("deadly", tokens) });
+    while (answer.tokens < 50) answer.apply(await client.takeWhere((message) => "first" in message));
+    const victim = killRunner();
+    const sofar = answer.tokens;
+    while (answer.tokens < sofar + 100) answer.apply(await client.takeWhere((message) => "first" in message));
+    assert.notEqual(killRunner(), victim);
+    for (;;) {
+      const message = await client.takeWhere((candidate) => "first" in candidate);
+      if (message.type === "error") {
+        answer.apply(message);
+        assert.deepEqual([message.code, message.retryable], ["runner_crashed", true]);
+        break;
+      }
+      answer.apply(message);
+    }
+    assert.ok(undisturbed.text.startsWith(answer.text), "what was given out stays true");
+    assert.equal((await client.generate(greedy("next", tokens))).text, undisturbed.text);
+  });
+
+  test("an answer that was cancelled before its runner died stays cancelled", async () => {
+    client.send({ type: "generate", ...greedy("cancelled", tokens) });
+    await client.take("delta", "cancelled");
+    const [runner] = runnersOf(process.pid);
+    assert.ok(runner !== undefined);
+    process.kill(runner, "SIGSTOP");
+    client.send({ type: "cancel", id: "cancelled" });
+    client.send({ type: "ping" });
+    await client.take("pong");
+    process.kill(runner, "SIGKILL");
+    const done = await client.take("done", "cancelled");
+    assert.equal(done.finish_reason, "cancelled");
+    assert.ok(done.usage.completion_tokens < tokens);
+  });
+});
+
+test("all answers of a runner that dies go on, and those that waited for a slot are not blamed", async () => {
+  await using service = await startService(["llama"], { slots: 4 });
+  using client = await StreamClient.connect(service.url);
+  const answers = new Map(Array.from({ length: 6 }, (_, index) => [`many-${index}`, new Answer(`many-${index}`)]));
+  for (const id of answers.keys()) client.send({ type: "generate", ...greedy(id, 200, id) });
+  await client.take("delta", "many-3");
+  killRunner();
+  await Promise.all([...answers.values()].map((answer) => readAll(client, answer)));
+  const interruptions = client.received.flatMap((message) =>
+    message.type === "done" ? [[message.id, message.timings.interruptions] as const] : [],
+  );
+  assert.deepEqual(
+    [...interruptions].sort().map(([, count]) => count),
+    [1, 1, 1, 1, 0, 0],
+  );
+  assert.ok([...answers.values()].every(({ tokens }) => tokens === 200));
+  assert.equal(sample(await scrape(service.url), "llamapod_runner_restarts_total", { model: "llama" }), 1);
+});
+
+test("a runner that dies while it loads is tried again, and then given up with the reason", async (context) => {
+  const folder = await modelsFolder({ llama: await tinyModel("llama") });
+  const hostile = await mkdtemp(join(tmpdir(), "llamapod-hostile-"));
+  context.after(() => rm(hostile, { recursive: true }));
+  await symlink(await hostileFile("zero-heads", hostile), join(folder, "hostile.gguf"));
+  await using service = await serveFolder(folder, { model: "llama", maxResident: 2 });
+  using client = await StreamClient.connect(service.url);
+  client.send({ type: "generate", ...greedy("doomed", 3), model: "hostile" });
+  client.send({ type: "generate", ...greedy("healthy", 3) });
+  assert.equal((await client.take("done", "healthy")).usage.completion_tokens, 3);
+  const error = await client.take("error", "doomed");
+  assert.deepEqual([error.code, error.param, error.retryable], ["model_load_failed", "model", true]);
+  assert.ok((error.retry_after_ms ?? 0) >= 1_000);
+  const failed = client.received.filter((message) => message.type === "model" && message.state === "failed");
+  assert.ok(failed.length > 0 && failed.every((message) => "reason" in message && message.reason !== ""));
+  assert.equal((await fetch(`${service.url}/health/ready`)).status, 200);
+});
+
+/** Reads one of several answers of a connection, from what came and what comes. */
+async function readAll(client: StreamClient, answer: Answer): Promise<void> {
+  let seen = 0;
+  await until(() => {
+    for (const message of client.received.slice(seen)) if (isFrame(message) && message.id === answer.id) answer.apply(message);
+    seen = client.received.length;
+    return client.received.some((message) => message.type === "done" && message.id === answer.id);
+  });
+}
+
+interface SseChunk {
+  readonly choices: readonly { readonly delta: { readonly content?: string } }[];
+  readonly timings?: { readonly interruptions: number };
+}
+
+function withoutId({ messages, temperature, max_tokens }: ReturnType<typeof greedy>) {
+  return { messages, temperature, max_tokens };
+}
+
+function killRunner(): number {
+  const [runner, ...others] = runnersOf(process.pid);
+  assert.ok(runner !== undefined && others.length === 0, "there is one runner");
+  process.kill(runner, "SIGKILL");
+  return runner;
+}
+
+/** Asks both probes until the server has been unready and is ready again. */
+async function watchReadiness(url: string): Promise<{ wentUnready: boolean; stayedLive: boolean }> {
+  let stayedLive = true;
+  const isReady = async () => {
+    stayedLive &&= (await fetch(`${url}/health/live`)).status === 200;
+    return (await fetch(`${url}/health/ready`)).status === 200;
+  };
+  await until(async () => !(await isReady()));
+  await until(isReady);
+  return { wentUnready: true, stayedLive };
+}

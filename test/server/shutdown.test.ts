@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { isAlive, runnersOf, ServerProcess, until } from "../support/processes.ts";
+import { modelsFolder } from "../support/service.ts";
+import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
+
+describe("a server process that is told to stop", () => {
+  let folder: string;
+
+  before(async () => {
+    folder = await modelsFolder({ llama: await tinyModel("llama") });
+  });
+  after(async () => {
+    await rm(folder, { recursive: true });
+  });
+
+  async function startReady(flags: readonly string[] = []): Promise<ServerProcess> {
+    const server = await ServerProcess.start(["--models-dir", folder, ...flags]);
+    await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
+    return server;
+  }
+
+  test("lets the answer under way end, refuses new ones, and leaves nothing behind", async () => {
+    await using server = await startReady();
+    const runners = runnersOf(server.pid);
+    assert.equal(runners.length, 1);
+    using client = await StreamClient.connect(server.url);
+    const answer = new Answer("last");
+    client.send({ type: "generate", ...greedy("last", 1_000) });
+    answer.apply(await client.take("started", "last"));
+
+    server.kill("SIGTERM");
+    const reading = (async () => {
+      for (;;) {
+        const message = await client.takeWhere(({ type }) => type === "delta" || type === "done" || type === "notice");
+        if (message.type === "notice") return message;
+        answer.apply(message);
+      }
+    })();
+    const notice = await reading;
+    assert.equal(notice.kind, "draining");
+    const [ready, live, refused] = await Promise.all([
+      fetch(`${server.url}/health/ready`),
+      fetch(`${server.url}/health/live`),
+      fetch(`${server.url}/v1/completions`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ prompt: "x" }),
+      }),
+    ]);
+    assert.deepEqual([ready.status, live.status, refused.status], [503, 200, 503]);
+    assert.ok(Number(refused.headers.get("retry-after")) >= 1);
+    const done = await client.readTo(answer);
+    assert.equal(done.finish_reason, "length");
+    assert.equal(await client.closed, 1001);
+    assert.deepEqual(await server.exited, { code: 0, signal: null });
+    assert.deepEqual(runners.filter(isAlive), []);
+  });
+
+  test("told again, it hurries: the answer ends in an error, and the server all the same", async () => {
+    await using server = await startReady();
+    const runners = runnersOf(server.pid);
+    using client = await StreamClient.connect(server.url);
+    client.send({ type: "generate", ...greedy("cut", 2_000) });
+    await client.take("started", "cut");
+    server.kill("SIGINT");
+    await client.take("notice");
+    server.kill("SIGTERM");
+    const error = await client.take("error", "cut");
+    assert.deepEqual([error.code, error.retryable], ["draining", true]);
+    assert.notEqual(error.seq, undefined);
+    assert.deepEqual(await server.exited, { code: 0, signal: null });
+    assert.deepEqual(runners.filter(isAlive), []);
+  });
+
+  test("an answer that takes longer than the drain time is ended", async () => {
+    await using server = await startReady(["--drain-seconds", "0"]);
+    using client = await StreamClient.connect(server.url);
+    client.send({ type: "generate", ...greedy("cut", 2_000) });
+    await client.take("started", "cut");
+    server.kill("SIGTERM");
+    assert.equal((await client.take("error", "cut")).code, "draining");
+    assert.equal((await server.exited).code, 0);
+  });
+
+  test("a client that does not answer cannot keep it", { timeout: 25_000 }, async () => {
+    await using server = await startReady();
+    using client = await StreamClient.connect(server.url);
+    await client.take("hello");
+    client.socket.pause();
+    server.kill("SIGTERM");
+    assert.equal((await server.exited).code, 0);
+  });
+
+  test("a runner that dies while the last answers are made is replaced", async () => {
+    await using server = await startReady();
+    using client = await StreamClient.connect(server.url);
+    client.send({ type: "generate", ...greedy("last", 1_000) });
+    await client.take("delta", "last");
+    server.kill("SIGTERM");
+    await client.take("notice");
+    const [runner] = runnersOf(server.pid);
+    assert.ok(runner !== undefined);
+    process.kill(runner, "SIGKILL");
+    const ended = await client.takeWhere(({ type }) => type === "done" || type === "error");
+    assert.equal(ended.type, "done", JSON.stringify(ended));
+    assert.equal((await server.exited).code, 0);
+  });
+
+  test("killed outright, it takes its runner along", async () => {
+    await using server = await startReady();
+    const runners = runnersOf(server.pid);
+    assert.equal(runners.length, 1);
+    server.kill("SIGKILL");
+    await server.exited;
+    await until(() => !runners.some(isAlive));
+  });
+});

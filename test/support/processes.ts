@@ -1,0 +1,115 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync, readdirSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+
+const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
+
+/** The runners that a process has started. */
+export function runnersOf(serverPid: number): number[] {
+  return allProcesses()
+    .filter(({ parent, command }) => parent === serverPid && command.includes("runner/main.js"))
+    .map(({ pid }) => pid);
+}
+
+export function isAlive(pid: number): boolean {
+  return allProcesses().some((candidate) => candidate.pid === pid);
+}
+
+/** Asks again and again, for what no event tells. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly command: string;
+}
+
+function allProcesses(): Process[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const [state, parent] = readFileSync(`/proc/${name}/stat`, "latin1").split(") ").at(-1)?.split(" ") ?? [];
+        const isGone = state === "Z" || state === "X";
+        return isGone
+          ? []
+          : [{ pid: Number(name), parent: Number(parent), command: readFileSync(`/proc/${name}/cmdline`, "utf8") }];
+      } catch {
+        // It has ended since the folder was read.
+        return [];
+      }
+    });
+}
+
+/** A server in a process of its own, as an operator starts it. */
+export class ServerProcess implements AsyncDisposable {
+  readonly url: string;
+  readonly pid: number;
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, url: string, exited: ServerProcess["exited"]) {
+    this.#child = child;
+    this.pid = child.pid ?? 0;
+    this.url = url;
+    this.exited = exited;
+  }
+
+  static async start(flags: readonly string[]): Promise<ServerProcess> {
+    const child = spawn(process.execPath, [program, "serve", "--port", "0", "--gpu", "off", "--threads", "1", ...flags], {
+      env: cleanEnvironment({}),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const exited = once(child, "exit").then(([code, signal]: unknown[]) => ({
+      code: code as number | null,
+      signal: signal as NodeJS.Signals | null,
+    }));
+    const lines = createInterface({ input: child.stdout });
+    const url = await new Promise<string>((resolve, reject) => {
+      lines.on("line", (line) => {
+        const entry: unknown = JSON.parse(line);
+        if (typeof entry === "object" && entry !== null && "url" in entry) resolve(String(entry.url));
+      });
+      lines.on("close", () => {
+        reject(new Error("the server ended before it listened"));
+      });
+    });
+    return new ServerProcess(child, url, exited);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill("SIGKILL");
+    await this.exited;
+  }
+}
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command line to its end. */
+export async function runCommand(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Finished> {
+  const child = spawn(process.execPath, [program, ...args], {
+    env: cleanEnvironment(environment),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  return { code: code as number | null, stdout, stderr };
+}
+
+/** Without the settings of whoever runs the tests. */
+function cleanEnvironment(additions: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("LLAMAPOD_"));
+  return { ...Object.fromEntries(inherited), ...additions };
+}
