@@ -41,8 +41,7 @@ async function load(command: LoadCommand): Promise<StepLoop> {
       },
     );
     send({ type: "progress", phase: "warming", progress: 0 });
-    await computeOneToken(engine);
-    return startLoop(engine, command);
+    return await startLoop(engine, command);
   } catch (thrown) {
     // Log lines come through the event loop: let those of the failure arrive.
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -51,19 +50,13 @@ async function load(command: LoadCommand): Promise<StepLoop> {
   }
 }
 
-/** A model that loads and cannot compute must not become ready. */
-async function computeOneToken(engine: Engine): Promise<void> {
-  const token = engine.beginToken ?? engine.endToken ?? 0;
-  await engine.decode([{ slot: 0, position: 0, tokens: Uint32Array.of(token), wantsLogits: true }], engine.info.threads);
-  engine.truncate(0, 0);
-}
-
-function startLoop(engine: Engine, command: LoadCommand): StepLoop {
+async function startLoop(engine: Engine, command: LoadCommand): Promise<StepLoop> {
   const controlTokens = new Set(engine.controlTokenTexts(command.vocabularySize));
   const format = chatFormat(command.template, controlTokens);
   const prompts = new PromptBuilder(engine, format, controlTokens);
   if (prompts.templateError !== undefined) send({ type: "log", level: "error", message: prompts.templateError.message });
   const loop = new StepLoop(engine, prompts, format, command.batchSize, send);
+  await loop.warmUp();
   send({ type: "ready", model: { ...engine.info, template: format.name } });
   setInterval(() => {
     send({ type: "heartbeat", statistics: loop.statistics });

@@ -34,8 +34,8 @@ export function planPrefill(pending: readonly PendingPrefill[], budget: number):
   return chunks.sort((a, b) => a.slot - b.slot);
 }
 
-/** How long a prefill batch may keep the slots that are decoding waiting, in milliseconds. */
-const stallMs = 100;
+/** How long a prefill batch may keep the slots that are decoding waiting, in milliseconds, where as many read as decode. */
+const stallMs = 150;
 
 /** Below this a batch costs as much per token as no batching at all. */
 const smallestBudget = 16;
@@ -52,11 +52,14 @@ export class PrefillPace {
     this.#batchSize = batchSize;
   }
 
-  /** @param othersDecode whether answers are under way that the batch would hold up */
-  budget(othersDecode: boolean): number {
-    if (!othersDecode) return this.#batchSize;
+  /**
+   * @param reading slots that read their prompts
+   * @param decoding slots whose answers the batch holds up; the fewer they are, the longer they may wait for the others
+   */
+  budget(reading: number, decoding: number): number {
+    if (decoding === 0) return this.#batchSize;
     if (this.#msPerToken === undefined) return Math.min(this.#batchSize, smallestBudget * 4);
-    const fitting = Math.floor(stallMs / this.#msPerToken);
+    const fitting = Math.floor((stallMs * Math.max(1, reading / decoding)) / this.#msPerToken);
     return Math.max(Math.min(smallestBudget, this.#batchSize), Math.min(fitting, this.#batchSize));
   }
 

@@ -11,6 +11,13 @@ import { ThreadGovernor } from "./thread-governor.ts";
 /** Prompt tokens in a batch from which on the cost per token says something. */
 const comparablePrefill = 16;
 
+/** What costs about the same, for the thread governors. */
+const prefillKind = "prefill";
+const decodeKind = (slots: number): string => `decode ${slots}`;
+
+/** How long warming up goes on, at least one batch of each kind, in milliseconds. */
+const warmUpMs = 150;
+
 /**
  * Drives llama.cpp step by step: one decode batch with a token of every slot that is answering, in ascending order, then
  * one bounded batch of prompt tokens for the slots that are still reading, and so on. One message is sent per batch.
@@ -45,8 +52,8 @@ export class StepLoop {
     const { backend, threads } = engine.info;
     // A GPU leaves these threads next to nothing to do.
     const mostThreads = backend === "cpu" ? threads : 1;
-    this.#decodeThreads = new ThreadGovernor(mostThreads, performance.now());
-    this.#prefillThreads = new ThreadGovernor(mostThreads, performance.now());
+    this.#decodeThreads = new ThreadGovernor(mostThreads);
+    this.#prefillThreads = new ThreadGovernor(mostThreads);
   }
 
   get statistics(): SlotStatistics {
@@ -70,6 +77,30 @@ export class StepLoop {
   stop(): void {
     this.#stopping = true;
     this.#wake?.();
+  }
+
+  /**
+   * Computes a little of both kinds, so that the first request finds the weights in memory and the number of threads
+   * settled, and a model that cannot compute fails now.
+   */
+  async warmUp(): Promise<void> {
+    const deadline = performance.now() + warmUpMs;
+    const [slot] = this.#slots;
+    if (slot === undefined) return;
+    const token = this.#engine.beginToken ?? this.#engine.endToken ?? 0;
+    const prompt = new Uint32Array(comparablePrefill).fill(token);
+    const compute = async (tokens: Uint32Array, threads: number): Promise<number> => {
+      const begin = performance.now();
+      await this.#engine.decode([{ slot: slot.id, position: 0, tokens, wantsLogits: true }], threads);
+      this.#engine.truncate(slot.id, 0);
+      return performance.now() - begin;
+    };
+    do {
+      const prefillMs = await compute(prompt, this.#prefillThreads.threads);
+      this.#prefillThreads.observe(prefillKind, prefillMs / prompt.length, performance.now());
+      const decodeMs = await compute(prompt.subarray(0, 1), this.#decodeThreads.threads);
+      this.#decodeThreads.observe(decodeKind(1), decodeMs, performance.now());
+    } while (performance.now() < deadline);
   }
 
   /** @throws {Error} when llama.cpp fails in the middle of a batch; nothing can be trusted afterwards */
@@ -152,14 +183,14 @@ export class StepLoop {
       answering.push(generation);
     }
     await this.#compute(batch, answering, this.#decodeThreads, (tokens, elapsedMs, now) => {
-      this.#decodeThreads.observe(`${tokens} slots`, elapsedMs, now);
+      this.#decodeThreads.observe(decodeKind(tokens), elapsedMs, now);
     });
   }
 
   async #prefill(): Promise<void> {
     const reading = [...this.#generations.values()].filter((generation) => generation.phase.name === "prefill");
     if (reading.length === 0) return;
-    const budget = this.#pace.budget(reading.length < this.#generations.size);
+    const budget = this.#pace.budget(reading.length, this.#generations.size - reading.length);
     const chunks = planPrefill(
       reading.map(({ slot, remainingPrompt }) => ({ slot: slot.id, remaining: remainingPrompt })),
       budget,
@@ -176,7 +207,7 @@ export class StepLoop {
     }
     await this.#compute(batch, owners, this.#prefillThreads, (tokens, elapsedMs, now) => {
       this.#pace.observe(tokens, elapsedMs);
-      if (tokens >= comparablePrefill) this.#prefillThreads.observe("prefill", elapsedMs / tokens, now);
+      if (tokens >= comparablePrefill) this.#prefillThreads.observe(prefillKind, elapsedMs / tokens, now);
     });
   }
 

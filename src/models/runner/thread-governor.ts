@@ -3,24 +3,26 @@
  *
  * llama.cpp's threads wait for each other by spinning, hundreds of times in a step. When something else runs on one of their
  * cores, every wait can last as long as the scheduler leaves the other program there, and a step takes ten to a hundred
- * times longer than with a thread less. What else runs on the machine changes, so nothing but trying tells: now and then a
- * few batches are computed with fewer or more threads, and the faster number stays.
+ * times longer than with a thread less. What else runs on the machine changes, so nothing but trying tells: a few batches
+ * are computed with another number of threads, and the faster number stays.
+ *
+ * Fewer threads are tried for every kind of batch that is new, and when batches have suddenly become slow; more, from time
+ * to time, while there are fewer than there could be.
  */
 export class ThreadGovernor {
   readonly #most: number;
   #threads: number;
-  #kind = "";
-  #usual: number[] = [];
-  #trial: { readonly threads: number; readonly costs: number[] } | undefined;
-  #direction: "fewer" | "more" = "fewer";
+  #trial: { readonly kind: string; readonly threads: number; readonly costs: number[] } | undefined;
+  /** The latest costs of each kind, with the present number of threads. */
+  #usual = new Map<string, readonly number[]>();
+  readonly #knownKinds = new Set<string>();
   #pauseMs = shortestPauseMs;
-  #nextTrialAt: number;
+  #nextTrialAt = 0;
 
-  /** @param most threads to compute with, which are tried first; @param now in milliseconds, on any steady clock */
-  constructor(most: number, now: number) {
+  /** @param most threads to compute with, which are tried first */
+  constructor(most: number) {
     this.#most = most;
     this.#threads = most;
-    this.#nextTrialAt = now + shortestPauseMs;
   }
 
   /** How many threads the next batch should have. */
@@ -29,67 +31,66 @@ export class ThreadGovernor {
   }
 
   /**
-   * @param kind batches of one kind cost the same; others are not compared
+   * @param kind batches of one kind cost about the same; others are not compared
    * @param cost of a batch just computed, such as its milliseconds
+   * @param now in milliseconds, on any steady clock
    */
   observe(kind: string, cost: number, now: number): void {
-    if (kind !== this.#kind) {
-      this.#kind = kind;
-      this.#usual = [];
-      this.#trial = undefined;
-      return;
+    if (this.#most === 1) return;
+    if (this.#trial?.kind === kind) this.#judge(this.#trial, cost, now);
+    else this.#note(kind, cost, now);
+  }
+
+  #note(kind: string, cost: number, now: number): void {
+    this.#trial = undefined;
+    const usual = this.#usual.get(kind) ?? [];
+    const before = usual.slice(0, -1);
+    const isSlower = before.length >= trialBatches && Math.min(cost, usual.at(-1) ?? 0) > suspicious * median(before);
+    const latest = [...usual, cost].slice(isSlower ? -2 : -remembered);
+    this.#usual.set(kind, latest);
+    if (latest.length < trialBatches && !isSlower) return;
+    const isNew = !this.#knownKinds.has(kind);
+    this.#knownKinds.add(kind);
+    const distance = Math.max(1, Math.floor(this.#threads / 4));
+    if ((isNew || isSlower) && this.#threads > 1) {
+      this.#trial = { kind, threads: this.#threads - distance, costs: [] };
+    } else if (this.#threads < this.#most && now >= this.#nextTrialAt) {
+      this.#trial = { kind, threads: Math.min(this.#most, this.#threads + distance), costs: [] };
     }
-    if (this.#trial !== undefined) this.#judge(this.#trial, cost, now);
-    else this.#wait(cost, now);
   }
 
-  #wait(cost: number, now: number): void {
-    this.#usual = [...this.#usual, cost].slice(-remembered);
-    if (now < this.#nextTrialAt || this.#usual.length < trialBatches) return;
-    const threads = this.#candidate();
-    if (threads === this.#threads) this.#turnRound();
-    else this.#trial = { threads, costs: [] };
-  }
-
-  #judge(trial: { threads: number; costs: number[] }, cost: number, now: number): void {
-    const usual = median(this.#usual);
+  #judge(trial: { kind: string; threads: number; costs: number[] }, cost: number, now: number): void {
+    const usual = median(this.#usual.get(trial.kind) ?? []);
     trial.costs.push(cost);
     const isHopeless = cost > hopeless * usual;
     if (trial.costs.length < trialBatches && !isHopeless) return;
     this.#trial = undefined;
-    if (!isHopeless && median(trial.costs) < worthwhile * usual) {
+    const isFaster = !isHopeless && median(trial.costs) < worthwhile * usual;
+    if (isFaster) {
+      // With fewer threads still better ones may follow, and with more there is room again: look on soon.
+      this.#knownKinds.clear();
       this.#threads = trial.threads;
-      this.#usual = trial.costs;
-      this.#pauseMs = shortestPauseMs;
-    } else {
-      this.#turnRound();
-      this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2);
+      this.#usual = new Map([[trial.kind, trial.costs]]);
     }
+    this.#pauseMs = isFaster ? shortestPauseMs : Math.min(longestPauseMs, this.#pauseMs * 2);
     this.#nextTrialAt = now + this.#pauseMs;
-  }
-
-  /** A quarter up or down, so that many cores are crossed in few trials. */
-  #candidate(): number {
-    const distance = Math.max(1, Math.floor(this.#threads / 4));
-    return this.#direction === "fewer" ? Math.max(1, this.#threads - distance) : Math.min(this.#most, this.#threads + distance);
-  }
-
-  #turnRound(): void {
-    this.#direction = this.#direction === "fewer" ? "more" : "fewer";
   }
 }
 
-/** Batches that a trial takes. */
+/** Batches that a trial takes, and that it is compared with at least. */
 const trialBatches = 3;
 
-/** Usual costs that a trial is compared with. */
+/** Costs that are remembered of each kind. */
 const remembered = 9;
 
 /** A trial is kept when it costs less than this share of what is usual. */
 const worthwhile = 0.92;
 
 /** A trial that costs this many times the usual is not carried on. */
-const hopeless = 1.8;
+const hopeless = 1.4;
+
+/** Two batches in a row that cost this many times the usual: something else is running now. */
+const suspicious = 2;
 
 const shortestPauseMs = 500;
 const longestPauseMs = 30_000;
