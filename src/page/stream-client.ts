@@ -126,7 +126,7 @@ export class StreamClient {
     if (isSequenced(message)) return this.#receiveEvent(message);
     switch (message.type) {
       case "hello":
-        this.#longestMessageBytes = message.limits?.["max_message_bytes"] ?? Infinity;
+        this.#longestMessageBytes = message.limits["max_message_bytes"] ?? Infinity;
         this.#takeUp();
         return this.#events.hello(message);
       case "model":

@@ -22,8 +22,8 @@ describe("the chat page in Chromium", { skip: browserMissing, timeout: 600_000 }
   });
 
   after(async () => {
-    await browser?.close();
-    await service?.[Symbol.asyncDispose]();
+    await browser.close();
+    await service[Symbol.asyncDispose]();
   });
 
   it("loads without an error and asks nobody but its server", async () => {

@@ -16,8 +16,8 @@ describe("markdown in answers", { skip: browserMissing, timeout: 120_000 }, () =
   });
 
   after(async () => {
-    await browser?.close();
-    await service?.[Symbol.asyncDispose]();
+    await browser.close();
+    await service[Symbol.asyncDispose]();
   });
 
   const render = (source: string): Promise<string> =>
