@@ -8,7 +8,10 @@ import { AnswerView, userTurnView } from "./turn-view.ts";
 /** A whole answer is read aloud up to this length; beyond it, that it is there. */
 const readAloudCharacters = 600;
 
-/** The turns on the page. Answers are drawn at most once a frame, however fast tokens come. */
+/** Readers see no difference beyond this rate, and a model on the same machine needs the processor more. */
+const drawEveryMs = 33;
+
+/** The turns on the page. Answers are drawn at most once in so long, in a frame, however fast tokens come. */
 export class ChatView {
   readonly #chat: Chat;
   readonly #list = byId("turns", HTMLElement);
@@ -16,7 +19,8 @@ export class ChatView {
   readonly #live = byId("live", HTMLElement);
   readonly #scroll = new FollowScroll(byId("scroller", HTMLElement), this.#list, byId("to-end", HTMLButtonElement));
   #last: AnswerView | undefined;
-  #frame: number | undefined;
+  #drawIsDue = false;
+  #drawnAtMs = 0;
 
   constructor(chat: Chat) {
     this.#chat = chat;
@@ -36,14 +40,17 @@ export class ChatView {
   }
 
   answerChanged(answer: AnswerTurn): void {
-    this.#frame ??= requestAnimationFrame(() => this.#draw());
+    this.refresh();
     if (answer.outcome === "running") return;
     this.announce(spoken(answer));
   }
 
   /** What is waited for has changed, not the answer. */
   refresh(): void {
-    this.#frame ??= requestAnimationFrame(() => this.#draw());
+    if (this.#drawIsDue) return;
+    this.#drawIsDue = true;
+    const waitMs = Math.max(0, this.#drawnAtMs + drawEveryMs - performance.now());
+    setTimeout(() => requestAnimationFrame(() => this.#draw()), waitMs);
   }
 
   announce(text: string): void {
@@ -51,7 +58,8 @@ export class ChatView {
   }
 
   #draw(): void {
-    this.#frame = undefined;
+    this.#drawIsDue = false;
+    this.#drawnAtMs = performance.now();
     const turn = this.#chat.turns.at(-1);
     if (turn?.role === "assistant") this.#last?.show(turn, this.#activity(turn));
   }

@@ -1,6 +1,15 @@
 import type { ServerMessage, ServerMessageOf } from "../protocol/stream.ts";
 import { Connection, type ConnectionState, type Surroundings } from "./connection.ts";
-import { failureOf, fromStart, hasEnded, newGeneration, receive, type Done, type Generation } from "./generation.ts";
+import {
+  failureOf,
+  fromStart,
+  hasEnded,
+  newGeneration,
+  receive,
+  type Done,
+  type Failure,
+  type Generation,
+} from "./generation.ts";
 import { isSequenced, type GenerateRequest, type SequencedMessage } from "./wire.ts";
 
 export interface StreamSurroundings extends Surroundings {
@@ -24,6 +33,12 @@ const ackEvery = 16;
 const ackWithinMs = 1_000;
 const repeatResumeAfterMs = 2_000;
 
+const tooLong: Failure = {
+  code: "request_too_large",
+  message: "This conversation has become too long to be sent. Start a new chat.",
+  retryable: false,
+};
+
 interface Entry {
   generation: Generation;
   acked: number;
@@ -46,6 +61,7 @@ export class StreamClient {
   readonly #entries = new Map<string, Entry>();
   /** Stopped while the server could not be told. */
   readonly #abandoned = new Set<string>();
+  #longestMessageBytes = Infinity;
 
   constructor(surroundings: StreamSurroundings, events: StreamEvents) {
     this.#surroundings = surroundings;
@@ -83,7 +99,8 @@ export class StreamClient {
       cancelResumeTimer: undefined,
     };
     this.#entries.set(generation.id, entry);
-    this.#ask(entry);
+    if (generation.phase.kind === "verifying") void this.#verify(entry, generation, generation.phase.done);
+    else this.#ask(entry);
     this.#connection.open();
   }
 
@@ -109,6 +126,7 @@ export class StreamClient {
     if (isSequenced(message)) return this.#receiveEvent(message);
     switch (message.type) {
       case "hello":
+        this.#longestMessageBytes = message.limits["max_message_bytes"] ?? Infinity;
         this.#takeUp();
         return this.#events.hello(message);
       case "model":
@@ -123,13 +141,17 @@ export class StreamClient {
   #takeUp(): void {
     for (const id of this.#abandoned) this.#connection.send({ type: "cancel", id });
     this.#abandoned.clear();
-    for (const entry of this.#entries.values()) this.#ask(entry);
+    for (const entry of this.#entries.values()) if (entry.generation.phase.kind !== "verifying") this.#ask(entry);
   }
 
   /** Nothing received yet means that the request itself may be lost; asking it again with the same id is safe. */
   #ask(entry: Entry): void {
-    if (entry.generation.last === 0) this.#connection.send(entry.generation.request);
-    else this.#resume(entry);
+    const { generation } = entry;
+    if (generation.last > 0) return this.#resume(entry);
+    const bytes = new TextEncoder().encode(JSON.stringify(generation.request)).length;
+    // The server would close the connection, not only refuse the message.
+    if (bytes > this.#longestMessageBytes) this.#end(entry, { ...generation, phase: { kind: "failed", failure: tooLong } });
+    else this.#connection.send(generation.request);
   }
 
   #resume(entry: Entry): void {

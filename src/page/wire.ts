@@ -17,7 +17,7 @@ type FieldType = "string" | "number" | "boolean" | "object";
 
 /** Only the fields whose absence would break the page. Whatever is not here is ignored, as the protocol asks. */
 const requiredFields: Readonly<Record<ServerMessage["type"], Readonly<Record<string, FieldType>>>> = {
-  hello: { models: "object" },
+  hello: { models: "object", limits: "object" },
   queued: { id: "string", position: "number" },
   started: { id: "string", first: "number", seq: "number" },
   delta: { id: "string", first: "number", seq: "number", text: "string", n: "number", t: "number" },

@@ -1,0 +1,150 @@
+import { existsSync } from "node:fs";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
+
+const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+
+/** A busy machine answers slowly; only a page that hangs takes longer than this. */
+const patienceMs = 120_000;
+
+/** Why the tests in a browser cannot run here, if so. */
+export const browserMissing = existsSync(executablePath)
+  ? false
+  : `there is no Chromium at ${executablePath}; CHROMIUM names another`;
+
+export function launchBrowser(): Promise<Browser> {
+  const quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic", ...quiet] });
+}
+
+/** The chat page of a server, in a browser context (that is: a user) of its own or a given one. */
+export class ChatPage implements AsyncDisposable {
+  readonly page: Page;
+  /** What the page should never do: log errors, throw, ask anyone but its server. */
+  readonly faults: string[] = [];
+
+  private constructor(page: Page, origin: string) {
+    this.page = page;
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") this.faults.push(`console: ${message.text()}`);
+    });
+    page.on("pageerror", (error) => this.faults.push(`thrown: ${error.message}`));
+    page.on("request", (asked) => {
+      const url = new URL(asked.url());
+      if (url.origin !== origin && url.protocol !== "data:") this.faults.push(`request: ${asked.url()}`);
+    });
+    page.on("websocket", (socket) => {
+      if (new URL(socket.url()).host !== new URL(origin).host) this.faults.push(`websocket: ${socket.url()}`);
+    });
+  }
+
+  static async open(
+    browser: Browser,
+    url: string,
+    settings: object = {},
+    options: BrowserContextOptions = {},
+  ): Promise<ChatPage> {
+    const context = await browser.newContext(options);
+    await context.addInitScript({
+      content: `localStorage.setItem("llamapod.settings", ${JSON.stringify(JSON.stringify(settings))})`,
+    });
+    context.setDefaultTimeout(patienceMs);
+    const chat = new ChatPage(await context.newPage(), new URL(url).origin);
+    await chat.page.goto(url);
+    await chat.connected();
+    return chat;
+  }
+
+  connected(): Promise<void> {
+    return this.page.locator("#connection[data-state=open]").waitFor();
+  }
+
+  async ask(question: string): Promise<void> {
+    await this.page.fill("#question", question);
+    await this.page.press("#question", "Enter");
+  }
+
+  /** Until the running answer has some text on the page. */
+  async streaming(): Promise<void> {
+    await this.page.locator(".answer[aria-busy=true] .markdown :not(:empty)").first().waitFor({ state: "attached" });
+  }
+
+  /** The last answer, when it has ended. */
+  async answer(): Promise<{ text: string; outcome: string }> {
+    await this.page.locator("#turns > :last-child.answer[aria-busy=false]").waitFor();
+    return this.page.evaluate('JSON.parse(sessionStorage.getItem("llamapod.turns")).at(-1)');
+  }
+
+  isAnswering(): Promise<boolean> {
+    return this.page.locator(".answer[aria-busy=true]").isVisible();
+  }
+
+  /** By how many pixels the page is wider than its window. */
+  overflow(): Promise<number> {
+    return this.page.evaluate("document.documentElement.scrollWidth - innerWidth");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.page.context().close();
+  }
+}
+
+/** A way to a server that can be cut, as a cable is, and slowed, so that there is a middle of an answer on any machine. */
+export class Cable implements AsyncDisposable {
+  readonly #server = createServer((near) => this.#join(near));
+  readonly #sockets = new Set<Socket>();
+  readonly #port: number;
+  /** While true, what the server says arrives at about 4 KB/s: some 30 tokens. */
+  isSlow = false;
+
+  private constructor(port: number) {
+    this.#port = port;
+  }
+
+  static async to(url: string): Promise<Cable> {
+    const cable = new Cable(Number(new URL(url).port));
+    await new Promise<void>((resolve) => cable.#server.listen(0, "127.0.0.1", resolve));
+    return cable;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
+  }
+
+  cut(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.cut();
+    await closed;
+  }
+
+  #join(near: Socket): void {
+    const far = connect(this.#port, "127.0.0.1");
+    for (const socket of [near, far]) {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    }
+    const ended = () => {
+      near.destroy();
+      far.destroy();
+    };
+    pipeline(near, far).catch(ended);
+    pipeline(far, (chunks: AsyncIterable<Buffer>) => this.#paced(chunks), near).catch(ended);
+  }
+
+  async *#paced(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      for (let at = 0; at < chunk.length;) {
+        const size = this.isSlow ? 200 : chunk.length;
+        if (this.isSlow) await delay(50);
+        yield chunk.subarray(at, at + size);
+        at += size;
+      }
+    }
+  }
+}
