@@ -31,7 +31,9 @@ describe("metrics", () => {
     client.send({ type: "cancel", id: "stopped" });
     usages.push((await client.take("done", "stopped")).usage);
     const whole = (await (await complete({ prompt: "Once", max_tokens: 7 })).json()) as { usage: OpenAiUsage };
-    const streamed = await (await complete({ prompt: "Twice", max_tokens: 5, stream: true, stream_options: { include_usage: true } })).text();
+    const streamed = await (
+      await complete({ prompt: "Twice", max_tokens: 5, stream: true, stream_options: { include_usage: true } })
+    ).text();
     const [, last] = /data: (\{[^\n]*\})\n\ndata: \[DONE\]/.exec(streamed) ?? [];
     for (const { usage } of [whole, JSON.parse(last ?? "") as { usage: OpenAiUsage }]) {
       usages.push({ ...usage, cached_tokens: usage.prompt_tokens_details.cached_tokens });
@@ -39,7 +41,8 @@ describe("metrics", () => {
     assert.equal((await complete({ prompt: "1 ".repeat(3_000) })).status, 400);
 
     const scraped = await scrape(service.url);
-    const requests = (labels: Readonly<Record<string, string>>) => sample(scraped, "llamapod_requests_total", { model, ...labels });
+    const requests = (labels: Readonly<Record<string, string>>) =>
+      sample(scraped, "llamapod_requests_total", { model, ...labels });
     assert.equal(requests({ endpoint: "stream", transport: "ws", outcome: "ok" }), 3);
     assert.equal(requests({ endpoint: "stream", transport: "ws", outcome: "cancelled" }), 1);
     assert.equal(requests({ endpoint: "completions", transport: "http", outcome: "ok" }), 1);

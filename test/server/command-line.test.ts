@@ -57,7 +57,11 @@ describe("the command line", () => {
     { what: "a switch for a number", args: [], yaml: "slots: true\n", says: /slots.*llamapod\.yaml/ },
     { what: "nothing for a number", args: [], yaml: "slots:\n", says: /slots.*llamapod\.yaml/ },
     { what: "a file that is no YAML", args: [], yaml: "{", says: /llamapod\.yaml cannot be read/ },
-    { what: "a file that is missing", args: ["--config", "/nowhere/llamapod.yaml"], says: /\/nowhere\/llamapod\.yaml does not exist/ },
+    {
+      what: "a file that is missing",
+      args: ["--config", "/nowhere/llamapod.yaml"],
+      says: /\/nowhere\/llamapod\.yaml does not exist/,
+    },
     { what: "an address beyond this machine", args: ["--host", "0.0.0.0"], says: /--allow-unauthenticated/ },
     { what: "a model that is not there", args: ["--model", "gone", "--port", "0"], says: /"gone"/ },
   ];
@@ -88,7 +92,14 @@ describe("the command line", () => {
   });
 
   test("an address that is not this machine's: exit code 2, and no stack trace", async () => {
-    const { code, stderr } = await runCommand(["serve", "--models-dir", folder, "--host", "192.0.2.1", "--allow-unauthenticated"]);
+    const { code, stderr } = await runCommand([
+      "serve",
+      "--models-dir",
+      folder,
+      "--host",
+      "192.0.2.1",
+      "--allow-unauthenticated",
+    ]);
     assert.equal(code, 2);
     assert.match(stderr, /192\.0\.2\.1/);
     assert.doesNotMatch(stderr, /^\s+at /m);

@@ -84,7 +84,10 @@ describe("the official OpenAI client", () => {
       { type: "text" as const, text: "a story." },
     ];
     const ask = async (role: "system" | "developer", content: string | typeof parts) => {
-      const asked = [{ role, content: "Be brief." }, { role: "user" as const, content }];
+      const asked = [
+        { role, content: "Be brief." },
+        { role: "user" as const, content },
+      ];
       const answer = await client.chat.completions.create({
         model,
         messages: asked,
@@ -132,7 +135,10 @@ describe("the official OpenAI client", () => {
     { field: "logprobs", body: { logprobs: true } },
     { field: "temprature", body: { temprature: 1 } },
     { field: "max_tokens", body: { max_tokens: -1 } },
-    { field: "messages.0.content", body: { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "" } }] }] } },
+    {
+      field: "messages.0.content",
+      body: { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "" } }] }] },
+    },
     { field: "messages.0.role", body: { messages: [{ role: "tool", content: "", tool_call_id: "x" }] } },
   ];
   for (const { field, body } of refusals) {
