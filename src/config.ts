@@ -11,16 +11,21 @@ const names = z
   )
   .default([]);
 
-const count = (least: number) => z.coerce.number().int().min(least);
+/** Flags and variables are text. Of a file only numbers are taken: coercion would make 1 of true, and 0 of nothing. */
+const count = (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  z.preprocess(
+    (value) => (typeof value === "string" && value.trim() !== "" ? Number(value) : value),
+    z.number().int().min(least).max(most),
+  );
 
 /** Every setting, once: its name, its bounds, its default, and what the help says. */
 const schema = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
-  port: count(0).max(65_535).default(8080).describe("port to listen on; 0 takes a free one"),
+  port: count(0, 65_535).default(8080).describe("port to listen on; 0 takes a free one"),
   modelsDir: z.string().min(1).default("models").describe("folder with the GGUF files"),
   model: z.string().min(1).optional().describe("model that answers when a request names none (default: the first one)"),
   contextSize: count(256).default(4096).describe("tokens of prompt and answer together, for each slot"),
-  slots: count(1).max(64).default(4).describe("generations that a model works on at the same time"),
+  slots: count(1, 64).default(4).describe("generations that a model works on at the same time"),
   threads: count(1).default(availableParallelism()).describe("threads that compute (default: one for each core)"),
   batchSize: count(1).default(512).describe("prompt tokens computed at once, at most"),
   gpu: z.enum(gpuModes).default("auto").describe("auto uses a GPU if one works, required fails without one"),

@@ -71,8 +71,12 @@ try {
     process.stderr.write(`llamapod: ${thrown.message}\n`);
     process.exit(usageExitCode);
   }
-  const inUse = thrown instanceof Error && "code" in thrown && thrown.code === "EADDRINUSE";
-  if (!inUse) throw thrown;
-  process.stderr.write(`llamapod: ${thrown.message}. Another program uses the port: stop it, or choose one with --port.\n`);
+  if (!isRefusalToListen(thrown)) throw thrown;
+  process.stderr.write(`llamapod: ${thrown.message}. Choose another address or port with --host and --port.\n`);
   process.exit(usageExitCode);
+}
+
+/** Such as a port in use, one that only root may take, an address that is not this machine's, or an unknown name. */
+function isRefusalToListen(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && "syscall" in thrown && (thrown.syscall === "listen" || thrown.syscall === "getaddrinfo");
 }

@@ -137,8 +137,9 @@ class SocketTransport implements Transport {
   }
 
   get congested(): boolean {
-    this.#isAwaited = this.#socket.bufferedAmount > congestionBytes;
-    return this.#isAwaited;
+    const isFull = this.#socket.bufferedAmount > congestionBytes;
+    this.#isAwaited ||= isFull;
+    return isFull;
   }
 
   send(text: string): void {

@@ -82,7 +82,8 @@ export class Generations {
       const message = `The id ${id} already belongs to a generation with another request. Use a new id for each request.`;
       throw new LlamapodError("idempotency_conflict", message, { param: "id" });
     }
-    let model = request.model ?? this.#pool.activeModel ?? "none";
+    // What a client calls a model is no label of metrics until the catalogue knows it.
+    let model = "_other";
     const onEnded = () => {
       this.#keep(key);
     };
@@ -92,7 +93,6 @@ export class Generations {
     this.#submit(entry, request, (resolved) => {
       model = resolved;
     }).catch((thrown: unknown) => {
-      model = "_other";
       generation.failed(toLlamapodError(thrown));
     });
     return generation;

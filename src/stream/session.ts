@@ -9,11 +9,13 @@ import {
   type ClientMessage,
   type GenerateMessage,
   type ServerMessage,
+  type ServerMessageOf,
 } from "../protocol/stream.ts";
 import { issueToError } from "../protocol/validation.ts";
 import { errorMessage, type Generation } from "./generation.ts";
 import type { GenerationRequest, Generations } from "./generations.ts";
 import { samplingOf } from "./sampling.ts";
+import { Throttle } from "./throttle.ts";
 
 /** What carries a session: a WebSocket, seen from here. */
 export interface Transport {
@@ -145,18 +147,23 @@ export class Session {
 
   #attach(id: string, generation: Generation, after: number): void {
     this.#detach(id);
-    let lastQueuedAt = -Infinity;
+    const queued = new Throttle<ServerMessageOf<"queued">>(queuedEveryMs, (message) => {
+      this.#send(message);
+    });
     const unsubscribe = generation.subscribe({
       advanced: () => {
+        queued.stop();
         this.#pump(attachment);
       },
       queued: (message) => {
-        if (performance.now() - lastQueuedAt < queuedEveryMs) return;
-        lastQueuedAt = performance.now();
-        this.#send(message);
+        queued.push(message);
       },
     });
-    const attachment: Attachment = { generation, cursor: after, detach: unsubscribe };
+    const detach = () => {
+      queued.stop();
+      unsubscribe();
+    };
+    const attachment: Attachment = { generation, cursor: after, detach };
     this.#attachments.set(id, attachment);
     this.#context.generations.readersChanged(this.#owner, id);
     this.#pump(attachment);

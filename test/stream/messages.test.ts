@@ -8,7 +8,7 @@ describe("llamapod.v1 messages", () => {
   let client: StreamClient;
 
   before(async () => {
-    service = await startService(["llama", "gpt2"], { maxMessageBytes: 4096 });
+    service = await startService(["llama", "gpt2"], { maxMessageBytes: 4096, maxResident: 2 });
     client = await StreamClient.connect(service.url);
   });
   after(async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { runnersOf } from "../support/processes.ts";
 import { Answer, greedy, sha256, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
 
@@ -51,6 +52,18 @@ describe("a server with one slot and room for two in the queue", () => {
     assert.equal(done.text_sha256, sha256(""));
   });
 
+  test("who moves up is told so, however soon", async () => {
+    // The slot's holder stands still, so that nothing but the queue moves.
+    const [runner] = runnersOf(process.pid);
+    assert.ok(runner !== undefined);
+    process.kill(runner, "SIGSTOP");
+    client.send({ type: "generate", ...greedy("last", 3) });
+    assert.equal((await client.take("queued", "last")).position, 2);
+    client.send({ type: "cancel", id: "third" });
+    assert.equal((await client.take("queued", "last")).position, 1);
+    process.kill(runner, "SIGCONT");
+  });
+
   test("cancelling what runs ends it with what it has, and the next one begins", async () => {
     using watcher = await StreamClient.connect(service.url);
     const answer = new Answer("holder");
@@ -61,7 +74,7 @@ describe("a server with one slot and room for two in the queue", () => {
     assert.equal(done.finish_reason, "cancelled");
     assert.equal(done.usage.completion_tokens, answer.tokens);
     assert.ok(answer.tokens > 0 && answer.tokens < 2_000);
-    assert.equal((await client.take("done", "third")).finish_reason, "length");
+    assert.equal((await client.take("done", "last")).finish_reason, "length");
   });
 
   test("what was refused may be sent again under its id", async () => {
@@ -69,8 +82,8 @@ describe("a server with one slot and room for two in the queue", () => {
   });
 
   test("a cancel of what has ended changes nothing", async () => {
-    client.send({ type: "cancel", id: "third" });
-    client.send({ type: "resume", id: "third", after: 0 });
-    assert.equal((await client.take("done", "third")).finish_reason, "length");
+    client.send({ type: "cancel", id: "last" });
+    client.send({ type: "resume", id: "last", after: 0 });
+    assert.equal((await client.take("done", "last")).finish_reason, "length");
   });
 });

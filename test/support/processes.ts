@@ -98,11 +98,15 @@ export interface Finished {
   readonly stderr: string;
 }
 
+/** Longer than any command takes that ends by itself. */
+const patienceMs = 30_000;
+
 /** Runs the command line to its end. */
 export async function runCommand(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Finished> {
   const child = spawn(process.execPath, [program, ...args], {
     env: cleanEnvironment(environment),
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: patienceMs,
   });
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code: code as number | null, stdout, stderr };
