@@ -30,6 +30,7 @@ export class StepLoop {
   readonly #format: ChatFormat;
   readonly #send: (event: StepEvent) => void;
   readonly #slots: readonly Slot[];
+  readonly #batchSize: number;
   readonly #pace: PrefillPace;
   readonly #decodeThreads: ThreadGovernor;
   readonly #prefillThreads: ThreadGovernor;
@@ -48,6 +49,7 @@ export class StepLoop {
     this.#format = format;
     this.#send = send;
     this.#slots = Array.from({ length: engine.info.slots }, (_, id) => new Slot(id, engine.info.contextSize));
+    this.#batchSize = batchSize;
     this.#pace = new PrefillPace(batchSize);
     const { backend, threads } = engine.info;
     // A GPU leaves these threads next to nothing to do.
@@ -88,7 +90,7 @@ export class StepLoop {
     const [slot] = this.#slots;
     if (slot === undefined) return;
     const token = this.#engine.beginToken ?? this.#engine.endToken ?? 0;
-    const prompt = new Uint32Array(comparablePrefill).fill(token);
+    const prompt = new Uint32Array(Math.min(comparablePrefill, this.#batchSize)).fill(token);
     const compute = async (tokens: Uint32Array, threads: number): Promise<number> => {
       const begin = performance.now();
       await this.#engine.decode([{ slot: slot.id, position: 0, tokens, wantsLogits: true }], threads);
