@@ -17,7 +17,7 @@ export class ModelPicker {
 
   show(): void {
     const { models, model } = this.#chat;
-    this.#showOptions(models);
+    this.#showOptions(models, model);
     this.#select.value = model?.id ?? "";
     this.#select.title = model?.id ?? "";
     const loading = model !== undefined && isLoading(model);
@@ -30,7 +30,7 @@ export class ModelPicker {
     setText(this.#welcome, model?.id ?? "");
   }
 
-  #showOptions(models: readonly Model[]): void {
+  #showOptions(models: readonly Model[], selected: Model | undefined): void {
     const options = [...this.#select.options];
     // An open list would close if its options were replaced.
     if (options.length !== models.length || models.some(({ id }, index) => options[index]?.value !== id)) {
@@ -40,7 +40,8 @@ export class ModelPicker {
     models.forEach((model, index) => {
       const option = this.#select.options[index];
       if (option === undefined) return;
-      setText(option, model.state === "ready" ? model.id : `${model.id} (${describeState(model)})`);
+      const isEvident = model.state === "ready" || model === selected;
+      setText(option, isEvident ? model.id : `${model.id} (${describeState(model)})`);
       option.disabled = model.state === "invalid";
     });
   }

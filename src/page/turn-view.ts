@@ -87,7 +87,7 @@ export function describeStatistics(outcome: AnswerTurn["outcome"], model?: strin
     if (ttftMs !== undefined) parts.push(`first token ${describeDuration(ttftMs)}`);
     if (interruptions > 0) parts.push(`recovered ${interruptions === 1 ? "once" : `${interruptions} times`}`);
   }
-  return parts.join(" · ");
+  return parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
 }
 
 function describeDuration(ms: number): string {

@@ -45,7 +45,7 @@ describe("the chat page in Chromium", { skip: browserMissing, timeout: 600_000 }
     const { text, outcome } = await chat.answer();
     equal(text, undisturbed);
     equal(outcome, "length");
-    const statistics = (await chat.page.locator(".statistics").textContent()) ?? "";
+    const statistics = ((await chat.page.locator(".statistics").textContent()) ?? "").replaceAll("\u00a0", " ");
     match(statistics, /^llama · length limit reached · 160 tokens · [\d.]+ tokens\/s · first token/);
     deepEqual(chat.faults, []);
   });
@@ -76,8 +76,8 @@ describe("the chat page in Chromium", { skip: browserMissing, timeout: 600_000 }
       const { text } = JSON.parse(sessionStorage.getItem("llamapod.running"));
       localStorage.setItem("atReload", String(text.length));
     })`);
+    await chat.page.reload({ waitUntil: "commit" });
     cable.isSlow = false;
-    await chat.page.reload();
     equal((await chat.answer()).text, undisturbed);
     const atReload = await chat.page.evaluate<number>('Number(localStorage.getItem("atReload"))');
     ok(atReload > 0 && atReload < undisturbed.length, "the reload came in the middle");
