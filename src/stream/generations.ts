@@ -69,7 +69,8 @@ export class Generations {
   }
 
   /**
-   * Begins a generation, or finds the one that the same owner began with the same id and body.
+   * Begins a generation, or finds the one that the same owner began with the same id and body. One that ended in an error
+   * after which trying again makes sense is begun again.
    *
    * @throws {LlamapodError} `idempotency_conflict` when the id belongs to another body
    */
@@ -77,11 +78,13 @@ export class Generations {
     const key = keyOf(owner, id);
     const fingerprint = createHash("sha256").update(JSON.stringify(request)).digest("hex");
     const known = this.#entries.get(key);
-    if (known !== undefined) {
+    const mayBeRetried = known?.generation.error?.retryable === true;
+    if (known !== undefined && !mayBeRetried) {
       if (known.fingerprint === fingerprint) return known.generation;
       const message = `The id ${id} already belongs to a generation with another request. Use a new id for each request.`;
       throw new LlamapodError("idempotency_conflict", message, { param: "id" });
     }
+    clearTimeout(known?.timer);
     // What a client calls a model is no label of metrics until the catalogue knows it.
     let model = "_other";
     const onEnded = () => {
@@ -153,11 +156,6 @@ export class Generations {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     clearTimeout(entry.timer);
-    // The same request may be sent again under the same id when trying again makes sense.
-    if (entry.generation.error?.retryable === true) {
-      this.#entries.delete(key);
-      return;
-    }
     entry.timer = setTimeout(() => {
       this.#forget(key);
     }, this.#settings.retentionMs).unref();
