@@ -1,13 +1,14 @@
 import type { Logger } from "pino";
 import { LlamapodError } from "../protocol/errors.ts";
-import type { EndedEvent, StepEvent } from "../protocol/runner.ts";
+import type { StepEvent } from "../protocol/runner.ts";
 import type { ModelState } from "../protocol/stream.ts";
 import type { Metrics, PoolMeasurement } from "../health/metrics.ts";
 import { Backoff } from "./backoff.ts";
-import { type Catalogue, type CatalogueEntry } from "./catalogue.ts";
+import type { Catalogue, CatalogueEntry } from "./catalogue.ts";
 import { metadataString, type GgufHeader } from "./gguf/header.ts";
 import { Job, type JobObserver, type JobRequest, type QueueReason } from "./job.ts";
-import { plan, type Decision, type RunnerView } from "./plan.ts";
+import { plan, type Decision } from "./plan.ts";
+import { Resident } from "./resident.ts";
 import { RunnerProcess, type RunnerObserver } from "./runner-process.ts";
 import type { RunnerState } from "./runner-state.ts";
 
@@ -28,14 +29,6 @@ export interface ModelStatus {
   readonly reason: string | undefined;
   readonly active: boolean;
   readonly sizeBytes: number;
-}
-
-interface Resident {
-  readonly runner: RunnerProcess;
-  readonly entry: CatalogueEntry;
-  readonly jobs: Map<string, Job>;
-  readyAt: number | undefined;
-  lastUsed: number;
 }
 
 /** How long a runner that was asked to stop may take. It has no job by then. */
@@ -86,14 +79,6 @@ export class Pool {
 
   get activeModel(): string | undefined {
     return this.#activeModel;
-  }
-
-  get waitingCount(): number {
-    return this.#waiting.length;
-  }
-
-  get runningCount(): number {
-    return [...this.#residents.values()].reduce((sum, { jobs }) => sum + jobs.size, 0);
   }
 
   get models(): ModelStatus[] {
@@ -148,7 +133,7 @@ export class Pool {
   cancel(id: string): void {
     const waiting = this.#waiting.find((job) => job.request.id === id);
     if (waiting === undefined) {
-      for (const { runner, jobs } of this.#residents.values()) jobs.get(id)?.cancel(runner);
+      for (const resident of this.#residents.values()) resident.cancel(id);
       return;
     }
     this.#waiting = this.#waiting.filter((job) => job !== waiting);
@@ -165,11 +150,11 @@ export class Pool {
   async close(): Promise<void> {
     this.#phase = "closed";
     for (const backoff of this.#backoffs.values()) backoff.cancel();
-    const unfinished = [...this.#waiting, ...[...this.#residents.values()].flatMap(({ jobs }) => [...jobs.values()])];
+    const residents = [...this.#residents.values()];
+    const unfinished = [...this.#waiting, ...residents.flatMap((resident) => resident.release())];
     this.#waiting = [];
-    for (const { jobs } of this.#residents.values()) jobs.clear();
     for (const job of unfinished) job.observer.failed(draining());
-    await Promise.all([...this.#residents.values()].map(({ runner }) => runner.stop(stopGraceMs)));
+    await Promise.all(residents.map(({ runner }) => runner.stop(stopGraceMs)));
   }
 
   #settle(): void {
@@ -183,17 +168,11 @@ export class Pool {
     const resting = [...this.#backoffs].filter(([, backoff]) => backoff.resting).map(([modelId]) => modelId);
     return plan({
       waiting: this.#waiting.map(({ request }) => ({ job: request.id, modelId: request.modelId })),
-      runners: [...this.#residents].map(([modelId, resident]) => this.#view(modelId, resident)),
+      runners: [...this.#residents.values()].map((resident) => resident.view()),
       maxResident: this.#phase === "closed" ? 0 : this.#settings.maxResident,
       activeModel: this.#activeModel,
       resting: new Set(resting),
     });
-  }
-
-  #view(modelId: string, { runner, jobs, lastUsed }: Resident): RunnerView {
-    const state = runner.state.name;
-    const phase = state === "ready" ? "ready" : state === "draining" ? "leaving" : "loading";
-    return { modelId, phase, freeSlots: this.#settings.slots - jobs.size, runningJobs: jobs.size, lastUsed };
   }
 
   #carryOut(decision: Decision): void {
@@ -230,7 +209,7 @@ export class Pool {
       vocabularySize: vocabularySize(entry.header),
     };
     const runner = new RunnerProcess(modelId, command, this.#log, this.#observer);
-    this.#residents.set(modelId, { runner, entry, jobs: new Map(), readyAt: undefined, lastUsed: ++this.#uses });
+    this.#residents.set(modelId, new Resident(entry, runner, slots, this.#metrics, ++this.#uses));
     this.#announce(entry);
   }
 
@@ -239,46 +218,15 @@ export class Pool {
     const job = this.#waiting.find((candidate) => candidate.request.id === id);
     if (resident === undefined || job === undefined) return;
     this.#waiting = this.#waiting.filter((candidate) => candidate !== job);
-    resident.jobs.set(id, job);
-    resident.lastUsed = ++this.#uses;
-    resident.runner.send(job.command());
+    resident.take(job, ++this.#uses);
   }
 
   #stepped(runner: RunnerProcess, step: StepEvent): void {
     const resident = this.#residents.get(runner.modelId);
-    if (resident === undefined) return;
-    for (const started of step.started) this.#jobStarted(resident, started);
-    for (const output of step.outputs) this.#jobProduced(resident, output, step.at);
-    for (const ended of step.ended) this.#jobEnded(resident, ended);
-    if (step.ended.length > 0) this.#settle();
-  }
-
-  #jobStarted(resident: Resident, { id, promptTokens, cachedTokens }: StepEvent["started"][number]): void {
-    const job = resident.jobs.get(id);
-    if (job === undefined || job.hasStarted) return;
-    const { modelId, spawnedAt } = resident.runner;
-    job.start(promptTokens, cachedTokens, Math.max(0, (resident.readyAt ?? 0) - Math.max(job.acceptedAt, spawnedAt)));
-    this.#metrics.queueSeconds.observe({ model: modelId }, job.queueMs / 1_000);
-    this.#metrics.promptTokens.inc({ model: modelId }, promptTokens);
-    this.#metrics.cachedTokens.inc({ model: modelId }, cachedTokens);
-  }
-
-  #jobProduced(resident: Resident, { id, text, tokens }: StepEvent["outputs"][number], at: number): void {
-    const job = resident.jobs.get(id);
-    if (job === undefined) return;
-    const model = resident.runner.modelId;
-    const { isFirst, gapMs } = job.produce(text, tokens, at);
-    this.#metrics.generatedTokens.inc({ model }, tokens.length);
-    if (isFirst) this.#metrics.prefillSeconds.observe({ model }, job.prefillMs / 1_000);
-    if (gapMs !== undefined) this.#metrics.interTokenSeconds.observe({ model }, gapMs / 1_000);
-  }
-
-  #jobEnded(resident: Resident, ended: EndedEvent): void {
-    const job = resident.jobs.get(ended.id);
-    if (job === undefined) return;
-    resident.jobs.delete(ended.id);
-    this.#jobMs += jobSmoothing * (performance.now() - job.acceptedAt - this.#jobMs);
-    job.end(ended);
+    if (resident?.runner !== runner) return;
+    const ended = resident.stepped(step);
+    for (const job of ended) this.#jobMs += jobSmoothing * (performance.now() - job.acceptedAt - this.#jobMs);
+    if (ended.length > 0) this.#settle();
   }
 
   #runnerChanged(runner: RunnerProcess): void {
@@ -293,10 +241,9 @@ export class Pool {
   }
 
   #becameReady(resident: Resident, state: RunnerState & { name: "ready" }): void {
-    const { modelId, spawnedAt } = resident.runner;
-    resident.readyAt = performance.now();
+    const { modelId } = resident.runner;
+    const seconds = resident.becameReady();
     this.#backoffs.delete(modelId);
-    const seconds = (resident.readyAt - spawnedAt) / 1_000;
     this.#metrics.modelLoads.inc({ model: modelId, outcome: "ok" });
     this.#metrics.modelLoadSeconds.observe({ model: modelId }, seconds);
     this.#log.info({ model: modelId, seconds: Number(seconds.toFixed(2)), ...state.model }, "model is ready");
@@ -305,12 +252,12 @@ export class Pool {
   #runnerFailed(resident: Resident, { cause, refused }: RunnerState & { name: "failed" }): void {
     const { modelId } = resident.runner;
     this.#residents.delete(modelId);
-    const wasServing = resident.readyAt !== undefined;
+    const wasServing = resident.hasBeenReady;
     if (wasServing) this.#metrics.runnerRestarts.inc({ model: modelId });
     else this.#metrics.modelLoads.inc({ model: modelId, outcome: "failed" });
     this.#log.error({ model: modelId, cause }, wasServing ? "runner died" : "model could not be loaded");
     const interrupted: Job[] = [];
-    for (const job of resident.jobs.values()) {
+    for (const job of resident.release()) {
       if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
       else if (job.interrupt()) interrupted.push(job);
       else job.observer.failed(crashed(modelId, cause));
@@ -367,15 +314,7 @@ export class Pool {
   }
 
   #measure(): PoolMeasurement {
-    const running = [...this.#residents].map(([modelId, { runner, jobs }]) => ({
-      modelId,
-      runningJobs: jobs.size,
-      slots: this.#settings.slots,
-      cachedTokens: runner.statistics.cachedTokens,
-      contextTokens: runner.state.name === "ready" ? runner.state.model.contextSize * runner.state.model.slots : 0,
-      memoryBytes: runner.state.name === "ready" ? runner.state.model.memoryBytes : 0,
-      videoMemoryBytes: runner.state.name === "ready" ? runner.state.model.videoMemoryBytes : 0,
-    }));
+    const running = [...this.#residents.values()].map((resident) => resident.measure());
     return { waiting: this.#waiting.map(({ request }) => request.modelId), running };
   }
 

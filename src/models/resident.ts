@@ -1,0 +1,117 @@
+import type { Metrics, PoolMeasurement } from "../health/metrics.ts";
+import type { EndedEvent, StepEvent } from "../protocol/runner.ts";
+import type { CatalogueEntry } from "./catalogue.ts";
+import type { Job } from "./job.ts";
+import type { RunnerView } from "./plan.ts";
+import type { RunnerProcess } from "./runner-process.ts";
+
+/** A model that is loaded, or on its way in or out: its runner, and the jobs that it works on. */
+export class Resident {
+  readonly entry: CatalogueEntry;
+  readonly runner: RunnerProcess;
+  readonly #slots: number;
+  readonly #metrics: Metrics;
+  readonly #jobs = new Map<string, Job>();
+  #readyAt: number | undefined;
+  /** Grows with every use in the pool. */
+  #lastUsed: number;
+
+  constructor(entry: CatalogueEntry, runner: RunnerProcess, slots: number, metrics: Metrics, use: number) {
+    this.entry = entry;
+    this.runner = runner;
+    this.#slots = slots;
+    this.#metrics = metrics;
+    this.#lastUsed = use;
+  }
+
+  get jobs(): readonly Job[] {
+    return [...this.#jobs.values()];
+  }
+
+  get hasBeenReady(): boolean {
+    return this.#readyAt !== undefined;
+  }
+
+  /** @returns how long it took, in seconds */
+  becameReady(): number {
+    this.#readyAt = performance.now();
+    return (this.#readyAt - this.runner.spawnedAt) / 1_000;
+  }
+
+  take(job: Job, use: number): void {
+    this.#jobs.set(job.request.id, job);
+    this.#lastUsed = use;
+    this.runner.send(job.command());
+  }
+
+  cancel(id: string): void {
+    this.#jobs.get(id)?.cancel(this.runner);
+  }
+
+  /** The jobs, which are somebody else's from now on. */
+  release(): readonly Job[] {
+    const released = this.jobs;
+    this.#jobs.clear();
+    return released;
+  }
+
+  /** Hands a step's events to their jobs. @returns the jobs that have ended */
+  stepped(step: StepEvent): readonly Job[] {
+    for (const started of step.started) this.#started(started);
+    for (const output of step.outputs) this.#produced(output, step.at);
+    return step.ended.flatMap((ended) => this.#ended(ended));
+  }
+
+  #started({ id, promptTokens, cachedTokens }: StepEvent["started"][number]): void {
+    const job = this.#jobs.get(id);
+    if (job === undefined || job.hasStarted) return;
+    const model = this.entry.id;
+    job.start(promptTokens, cachedTokens, Math.max(0, (this.#readyAt ?? 0) - Math.max(job.acceptedAt, this.runner.spawnedAt)));
+    this.#metrics.queueSeconds.observe({ model }, job.queueMs / 1_000);
+    this.#metrics.promptTokens.inc({ model }, promptTokens);
+    this.#metrics.cachedTokens.inc({ model }, cachedTokens);
+  }
+
+  #produced({ id, text, tokens }: StepEvent["outputs"][number], at: number): void {
+    const job = this.#jobs.get(id);
+    if (job === undefined) return;
+    const model = this.entry.id;
+    const { isFirst, gapMs } = job.produce(text, tokens, at);
+    this.#metrics.generatedTokens.inc({ model }, tokens.length);
+    if (isFirst) this.#metrics.prefillSeconds.observe({ model }, job.prefillMs / 1_000);
+    if (gapMs !== undefined) this.#metrics.interTokenSeconds.observe({ model }, gapMs / 1_000);
+  }
+
+  #ended(ended: EndedEvent): Job[] {
+    const job = this.#jobs.get(ended.id);
+    if (job === undefined) return [];
+    this.#jobs.delete(ended.id);
+    job.end(ended);
+    return [job];
+  }
+
+  view(): RunnerView {
+    const state = this.runner.state.name;
+    return {
+      modelId: this.entry.id,
+      phase: state === "ready" ? "ready" : state === "draining" ? "leaving" : "loading",
+      freeSlots: this.#slots - this.#jobs.size,
+      runningJobs: this.#jobs.size,
+      lastUsed: this.#lastUsed,
+    };
+  }
+
+  measure(): PoolMeasurement["running"][number] {
+    const { state, statistics } = this.runner;
+    const loaded = state.name === "ready" ? state.model : undefined;
+    return {
+      modelId: this.entry.id,
+      runningJobs: this.#jobs.size,
+      slots: this.#slots,
+      cachedTokens: statistics.cachedTokens,
+      contextTokens: loaded === undefined ? 0 : loaded.contextSize * loaded.slots,
+      memoryBytes: loaded?.memoryBytes ?? 0,
+      videoMemoryBytes: loaded?.videoMemoryBytes ?? 0,
+    };
+  }
+}
