@@ -14,7 +14,7 @@ describe("a runner that is killed in the middle of an answer", () => {
   let service: RunningService;
   let client: StreamClient;
   let undisturbed: Answer;
-  const tokens = 600;
+  const tokens = 300;
 
   before(async () => {
     // One slot and batches of one token: read or written, a token is computed in the same way, to the last bit.

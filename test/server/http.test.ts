@@ -75,7 +75,7 @@ describe("HTTP", () => {
       const text = JSON.stringify({ ...body, messages: [{ role: "user", content: "caf?" }] });
       const bytes = Buffer.from(text.replace("?", "\u00e9"), "latin1");
       const asked = post(chat).type("json");
-      asked.write(bytes as unknown as string);
+      asked.write(bytes);
       assertEnvelope(await asked, 400, "invalid_json");
     });
 
@@ -90,7 +90,13 @@ describe("HTTP", () => {
     const problem = await request(service.url).get("/api/nothing");
     assert.equal(problem.status, 404);
     assert.match(problem.headers["content-type"] ?? "", /^application\/problem\+json/);
-    assert.deepEqual([problem.body.title, problem.body.status], ["not_found", 404]);
+    assert.deepEqual(problem.body, {
+      type: "about:blank",
+      title: "not_found",
+      status: 404,
+      detail: "There is no GET /api/nothing.",
+      code: "not_found",
+    });
   });
 
   test("a foreign Host: 421 on every route", async () => {

@@ -8,22 +8,24 @@ import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
 
 describe("a server process that is told to stop", () => {
   let folder: string;
+  const long = "llama";
+  const quick = "gpt2";
 
   before(async () => {
-    folder = await modelsFolder({ llama: await tinyModel("llama") });
+    folder = await modelsFolder({ [long]: await tinyModel(long), [quick]: await tinyModel(quick) });
   });
   after(async () => {
     await rm(folder, { recursive: true });
   });
 
-  async function startReady(flags: readonly string[] = []): Promise<ServerProcess> {
-    const server = await ServerProcess.start(["--models-dir", folder, ...flags]);
+  async function startReady(model: string, flags: readonly string[] = []): Promise<ServerProcess> {
+    const server = await ServerProcess.start(["--models-dir", folder, "--model", model, ...flags]);
     await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
     return server;
   }
 
   test("lets the answer under way end, refuses new ones, and leaves nothing behind", async () => {
-    await using server = await startReady();
+    await using server = await startReady(long);
     const runners = runnersOf(server.pid);
     assert.equal(runners.length, 1);
     using client = await StreamClient.connect(server.url);
@@ -60,7 +62,7 @@ describe("a server process that is told to stop", () => {
   });
 
   test("told again, it hurries: the answer ends in an error, and the server all the same", async () => {
-    await using server = await startReady();
+    await using server = await startReady(long);
     const runners = runnersOf(server.pid);
     using client = await StreamClient.connect(server.url);
     client.send({ type: "generate", ...greedy("cut", 2_000) });
@@ -76,7 +78,7 @@ describe("a server process that is told to stop", () => {
   });
 
   test("an answer that takes longer than the drain time is ended", async () => {
-    await using server = await startReady(["--drain-seconds", "0"]);
+    await using server = await startReady(long, ["--drain-seconds", "0"]);
     using client = await StreamClient.connect(server.url);
     client.send({ type: "generate", ...greedy("cut", 2_000) });
     await client.take("started", "cut");
@@ -86,7 +88,7 @@ describe("a server process that is told to stop", () => {
   });
 
   test("a client that does not answer cannot keep it", { timeout: 25_000 }, async () => {
-    await using server = await startReady();
+    await using server = await startReady(quick);
     using client = await StreamClient.connect(server.url);
     await client.take("hello");
     client.socket.pause();
@@ -95,7 +97,7 @@ describe("a server process that is told to stop", () => {
   });
 
   test("a runner that dies while the last answers are made is replaced", async () => {
-    await using server = await startReady();
+    await using server = await startReady(long);
     using client = await StreamClient.connect(server.url);
     client.send({ type: "generate", ...greedy("last", 1_000) });
     await client.take("delta", "last");
@@ -110,7 +112,7 @@ describe("a server process that is told to stop", () => {
   });
 
   test("killed outright, it takes its runner along", async () => {
-    await using server = await startReady();
+    await using server = await startReady(quick);
     const runners = runnersOf(server.pid);
     assert.equal(runners.length, 1);
     server.kill("SIGKILL");

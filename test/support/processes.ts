@@ -108,8 +108,13 @@ export async function runCommand(args: readonly string[], environment: Readonly<
     stdio: ["ignore", "pipe", "pipe"],
     timeout: patienceMs,
   });
-  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
-  return { code: code as number | null, stdout, stderr };
+  const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), exitCode(child)]);
+  return { code, stdout, stderr };
+}
+
+async function exitCode(child: ChildProcess): Promise<number | null> {
+  await once(child, "exit");
+  return child.exitCode;
 }
 
 /** Without the settings of whoever runs the tests. */
