@@ -12,6 +12,8 @@ export interface PlanView {
   readonly maxResident: number;
   /** Kept loaded when nothing else needs the room. */
   readonly activeModel: string | undefined;
+  /** Has been made active and is not loaded yet: makes room for itself as a waiting job would. */
+  readonly switchingTo: string | undefined;
   /** Models that must not be started now: they have just failed. */
   readonly resting: ReadonlySet<string>;
 }
@@ -59,22 +61,29 @@ function starts(view: PlanView): Decision[] {
 
 /** Models that should be resident and are not, the most urgent first. */
 function wantedModels(view: PlanView): string[] {
-  const asked = view.waiting.map(({ modelId }) => modelId);
+  const asked = demandedModels(view);
   const wanted = new Set(view.activeModel === undefined ? asked : [...asked, view.activeModel]);
   return [...wanted].filter((modelId) => !view.resting.has(modelId) && !isResident(view, modelId));
+}
+
+/** Of each job that waits, in order of arrival, and of the switch behind them. */
+function demandedModels({ waiting, switchingTo }: PlanView): string[] {
+  const asked = waiting.map(({ modelId }) => modelId);
+  return switchingTo === undefined ? asked : [...asked, switchingTo];
 }
 
 function isResident(view: PlanView, modelId: string): boolean {
   return view.runners.some((runner) => runner.modelId === modelId);
 }
 
-/** The runner that has to go for the longest waiting job, if that job's model has no room. */
+/** The runner that has to go for the longest waiting demand, if its model has no room. */
 function chooseWhoMakesRoom(view: PlanView): RunnerView | undefined {
-  const blocked = view.waiting.find(({ modelId }) => !isResident(view, modelId) && !view.resting.has(modelId));
+  const demanded = demandedModels(view);
+  const blocked = demanded.find((modelId) => !isResident(view, modelId) && !view.resting.has(modelId));
   if (blocked === undefined || view.runners.length < view.maxResident) return undefined;
   // One that is already on its way in or out will change the picture soon enough.
   if (view.runners.some((runner) => runner.phase !== "ready")) return undefined;
-  const served = view.waiting.slice(0, view.waiting.indexOf(blocked)).map(({ modelId }) => modelId);
+  const served = demanded.slice(0, demanded.indexOf(blocked));
   return view.runners
     .filter((runner) => !served.includes(runner.modelId))
     .sort((a, b) => a.runningJobs - b.runningJobs || a.lastUsed - b.lastUsed)[0];

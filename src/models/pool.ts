@@ -55,6 +55,7 @@ export class Pool {
   readonly #observer: RunnerObserver;
   #waiting: Job[] = [];
   #activeModel: string | undefined;
+  #switchingTo: string | undefined;
   #revision = 0;
   #uses = 0;
   #jobMs = presumedJobMs;
@@ -91,10 +92,11 @@ export class Pool {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Makes a model the one that answers when a request names none. It is loaded as soon as there is room. */
+  /** Makes a model the one that answers when a request names none, and loads it: beside others, or in the place of one. */
   activate(entry: CatalogueEntry): void {
     const previous = this.#activeModel;
     this.#activeModel = entry.id;
+    this.#switchingTo = this.#residents.has(entry.id) ? undefined : entry.id;
     for (const id of new Set([previous, entry.id])) {
       const changed = id === undefined ? undefined : this.#catalogue.get(id);
       if (changed !== undefined) this.#announce(changed);
@@ -171,6 +173,7 @@ export class Pool {
       runners: [...this.#residents.values()].map((resident) => resident.view()),
       maxResident: this.#phase === "closed" ? 0 : this.#settings.maxResident,
       activeModel: this.#activeModel,
+      switchingTo: this.#switchingTo,
       resting: new Set(resting),
     });
   }
@@ -208,6 +211,7 @@ export class Pool {
       template: metadataString(entry.header, "tokenizer.chat_template"),
       vocabularySize: vocabularySize(entry.header),
     };
+    if (this.#switchingTo === modelId) this.#switchingTo = undefined;
     const runner = new RunnerProcess(modelId, command, this.#log, this.#observer);
     this.#residents.set(modelId, new Resident(entry, runner, slots, this.#metrics, ++this.#uses));
     this.#announce(entry);

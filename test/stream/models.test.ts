@@ -56,3 +56,12 @@ test("two models take turns where only one fits, and every request is answered b
   }
   assert.deepEqual(answeredBy, new Map(asked.map(({ id, model }) => [id, model])));
 });
+
+test("a switch where only one model fits puts the new one in the place of the old one, without a request", async () => {
+  await using service = await startService(["gpt2", "gemma2"], { maxResident: 1 });
+  using client = await StreamClient.connect(service.url);
+  client.send({ type: "switch", model: "gemma2" });
+  await client.takeWhere((message) => message.type === "model" && message.id === "gemma2" && message.state === "ready");
+  const models = client.received.filter((message) => message.type === "model");
+  assert.ok(models.some(({ id, state }) => id === "gpt2" && state === "draining"));
+});

@@ -1,4 +1,5 @@
 import { open } from "node:fs/promises";
+import { basename } from "node:path";
 import { LlamapodError } from "../../protocol/errors.ts";
 import { tensorType } from "./tensor-types.ts";
 
@@ -39,7 +40,7 @@ const firstReadBytes = 1024 * 1024;
 /** @throws {LlamapodError} `model_load_failed`, naming the file and what is wrong with it. */
 export async function readGgufHeader(path: string): Promise<GgufHeader> {
   await using file = await open(path, "r").catch((cause: unknown) => {
-    throw new LlamapodError("model_load_failed", `${path} cannot be opened: ${reasonOf(cause)}.`, { cause });
+    throw new LlamapodError("model_load_failed", `${basename(path)} cannot be opened: ${codeOf(cause)}.`, { cause });
   });
   const { size } = await file.stat();
   // The header's length is not known in advance: read a prefix, and a longer one when it was too short.
@@ -52,7 +53,7 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
       const canReadMore = prefix.length < Math.min(size, limits.headerBytes);
       if (thrown instanceof EndOfBytes && canReadMore) continue;
       const reason = thrown instanceof EndOfBytes ? endReason(size) : reasonOf(thrown);
-      throw new LlamapodError("model_load_failed", `${path} is not a usable GGUF file: ${reason}.`, { cause: thrown });
+      throw new LlamapodError("model_load_failed", `${basename(path)} is not a usable GGUF file: ${reason}.`, { cause: thrown });
     }
   }
 }
@@ -61,6 +62,11 @@ function endReason(fileBytes: number): string {
   return fileBytes > limits.headerBytes
     ? `its header is longer than ${limits.headerBytes} bytes`
     : `it ends inside its header, at byte ${fileBytes}; the download may be incomplete`;
+}
+
+/** Of the operating system, such as EACCES; its message would tell clients where the file lies. */
+function codeOf(thrown: unknown): string {
+  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : reasonOf(thrown);
 }
 
 function reasonOf(thrown: unknown): string {

@@ -19,7 +19,12 @@ export function openaiRoutes(context: ServerContext): Router {
 
   router.get("/v1/models", (_request, response) => {
     const usable = context.pool.models.filter(({ state }) => state !== "invalid");
-    response.json({ object: "list", data: usable.map(({ id }) => ({ id, object: "model", created: 0, owned_by: "llamapod" })) });
+    response.json({ object: "list", data: usable.map(({ id }) => modelObject(id)) });
+  });
+
+  router.get("/v1/models/:id", async (request, response) => {
+    const { id } = await context.pool.resolve(request.params.id);
+    response.json(modelObject(id));
   });
 
   router.post("/v1/chat/completions", async (request, response) => {
@@ -42,6 +47,10 @@ export function openaiRoutes(context: ServerContext): Router {
   });
 
   return router;
+}
+
+function modelObject(id: string) {
+  return { id, object: "model", created: 0, owned_by: "llamapod" };
 }
 
 function commonFields(body: ChatCompletionRequest | CompletionRequest) {
@@ -67,6 +76,7 @@ async function answer(
   // Here, unlike on the WebSocket, a client that goes away wants no more: the official clients abort so.
   response.on("close", () => {
     generations.cancel(anonymous, id);
+    generations.acknowledge(anonymous, id, generation.lastSeq);
   });
   const model = body.model ?? pool.activeModel ?? "";
   const options = { model, rendering, includeUsage: body.stream_options?.include_usage ?? false };
