@@ -51,11 +51,11 @@ export class ThreadGovernor {
     if (latest.length < trialBatches && !isSlower) return;
     const isNew = !this.#knownKinds.has(kind);
     this.#knownKinds.add(kind);
-    const distance = Math.max(1, Math.floor(this.#threads / 4));
+    // Down by halves, because every thread too many costs all of it; up by quarters.
     if ((isNew || isSlower) && this.#threads > 1) {
-      this.#trial = { kind, threads: this.#threads - distance, costs: [] };
+      this.#trial = { kind, threads: Math.ceil(this.#threads / 2), costs: [] };
     } else if (this.#threads < this.#most && now >= this.#nextTrialAt) {
-      this.#trial = { kind, threads: Math.min(this.#most, this.#threads + distance), costs: [] };
+      this.#trial = { kind, threads: Math.min(this.#most, this.#threads + Math.ceil(this.#threads / 4)), costs: [] };
     }
   }
 
