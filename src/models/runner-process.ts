@@ -17,8 +17,14 @@ const program = fileURLToPath(new URL("./runner/main.js", import.meta.url));
 /** A template that eats memory must end the runner, not the machine. The weights are not on this heap. */
 const heapMegabytes = 768;
 
-/** A runner that says nothing for so long has hung. Loading a driver can keep its event loop busy for a while. */
-const silenceLimitMs = { loading: 60_000, serving: 10_000 } as const;
+/** How long a runner may say nothing before it is held to have hung, in milliseconds. */
+export interface SilenceLimits {
+  readonly loading: number;
+  readonly serving: number;
+}
+
+/** Loading a driver can keep the event loop busy for a while. */
+const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000 };
 
 const silenceCheckMs = 1_000;
 
@@ -38,14 +44,16 @@ export class RunnerProcess {
   readonly #observer: RunnerObserver;
   readonly #lastLines: string[] = [];
   readonly #watchdog: NodeJS.Timeout;
+  readonly #silence: SilenceLimits;
   #state: RunnerState = { name: "starting" };
   #statistics: SlotStatistics = { busySlots: 0, cachedTokens: 0 };
   #lastHeard = performance.now();
   #loadFailure: string | undefined;
   #hung = false;
 
-  constructor(modelId: string, load: LoadCommand, log: Logger, observer: RunnerObserver) {
+  constructor(modelId: string, load: LoadCommand, log: Logger, observer: RunnerObserver, silence = defaultSilence) {
     this.modelId = modelId;
+    this.#silence = silence;
     this.#observer = observer;
     this.#child = fork(program, [], {
       env: environment(load.gpu),
@@ -156,7 +164,7 @@ export class RunnerProcess {
   }
 
   #checkSilence(): void {
-    const limitMs = this.#state.name === "ready" ? silenceLimitMs.serving : silenceLimitMs.loading;
+    const limitMs = this.#state.name === "ready" ? this.#silence.serving : this.#silence.loading;
     if (hasEnded(this.#state) || performance.now() - this.#lastHeard < limitMs) return;
     this.#hung = true;
     this.kill();

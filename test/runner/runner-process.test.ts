@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { metadataString, readGgufHeader } from "../../src/models/gguf/header.ts";
+import { RunnerProcess } from "../../src/models/runner-process.ts";
+import { transition, type RunnerState } from "../../src/models/runner-state.ts";
+import type { StepEvent } from "../../src/protocol/runner.ts";
+import { u32 } from "../fixtures/gguf-header.ts";
+import { writeGguf } from "../fixtures/gguf-writer.ts";
+import { hostileFile } from "../fixtures/hostile.ts";
+import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
+import { silent } from "../support/service.ts";
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "llamapod-runner-"));
+});
+after(() => rm(folder, { recursive: true }));
+
+interface Watched {
+  readonly runner: RunnerProcess;
+  readonly states: RunnerState["name"][];
+  until(name: RunnerState["name"]): Promise<RunnerState>;
+}
+
+async function start(path: string, silenceMs?: number): Promise<Watched> {
+  const header = await readGgufHeader(path);
+  const tokens = header.metadata.get("tokenizer.ggml.tokens");
+  const states: RunnerState["name"][] = [];
+  const changes = new EventTarget();
+  const load = {
+    type: "load" as const,
+    path,
+    contextSize: 512,
+    slots: 2,
+    batchSize: 512,
+    threads: 1,
+    gpu: "off" as const,
+    template: metadataString(header, "tokenizer.chat_template"),
+    vocabularySize: typeof tokens === "object" ? tokens.length : 0,
+  };
+  const observer = {
+    stateChanged: ({ state }: RunnerProcess) => {
+      if (states.at(-1) !== state.name) states.push(state.name);
+      changes.dispatchEvent(new Event("change"));
+    },
+    stepped: (_runner: RunnerProcess, _step: StepEvent) => undefined,
+  };
+  const runner = new RunnerProcess(
+    "tiny",
+    load,
+    silent,
+    observer,
+    silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs },
+  );
+  const until = async (name: RunnerState["name"]) => {
+    while (runner.state.name !== name) await once(changes, "change");
+    return runner.state;
+  };
+  return { runner, states, until };
+}
+
+function causeOf(state: RunnerState): string {
+  return state.name === "failed" ? state.cause : assert.fail(`the runner is ${state.name}`);
+}
+
+test("a runner loads, becomes ready, and stops when it is asked to", async () => {
+  const { runner, states, until } = await start(await tinyModel("gpt2"));
+  const state = await until("ready");
+  assert.ok(
+    state.name === "ready" && state.model.backend === "cpu" && state.model.template === "file" && state.model.memoryBytes > 0,
+  );
+  await runner.stop(10_000);
+  assert.equal(runner.state.name, "stopped");
+  assert.deepEqual(
+    states.filter((name) => name !== "loading"),
+    ["warming", "ready", "draining", "stopped"],
+  );
+});
+
+test("a runner that is killed has failed, and says by what", async () => {
+  const { runner, until } = await start(await tinyModel("gpt2"));
+  await until("ready");
+  runner.kill();
+  assert.match(causeOf(await until("failed")), /SIGKILL while ready/);
+});
+
+test("a runner that does not answer any more is killed", async () => {
+  const { runner, until } = await start(await tinyModel("gpt2"), 3_000);
+  await until("ready");
+  process.kill(runner.pid ?? 0, "SIGSTOP");
+  assert.match(causeOf(await until("failed")), /stopped answering while ready/);
+});
+
+test("a template that never ends keeps its runner from becoming ready, and is ended", async () => {
+  const { states, until } = await start(await hostileFile("endless-template", folder), 3_000);
+  assert.match(causeOf(await until("failed")), /stopped answering/);
+  assert.ok(!states.includes("ready"));
+});
+
+test("a template that eats memory ends its runner, and nothing else", async () => {
+  const { states, until } = await start(await hostileFile("memory-template", folder));
+  assert.match(causeOf(await until("failed")), /while (starting|loading|warming)/);
+  assert.ok(!states.includes("ready"));
+});
+
+test("a file on which llama.cpp aborts is a failure with the assertion as its cause", async () => {
+  const path = join(folder, "no-layers.gguf");
+  const { metadata, tensors } = await tinyModelFile("gpt2");
+  await writeGguf(path, { metadata: { ...metadata, "gpt2.block_count": u32(0) }, tensors });
+  const { until } = await start(path);
+  assert.match(causeOf(await until("failed")), /SIGABRT.*GGML_ASSERT/s);
+});
+
+test("a file that llama.cpp refuses is refused, with llama.cpp's own reason", async () => {
+  const { until } = await start(await hostileFile("unknown-architecture", folder));
+  const state = await until("failed");
+  assert.ok(state.name === "failed" && state.refused);
+  assert.match(state.cause, /unknown model architecture/);
+});
+
+test("a runner sees none of the server's secrets", async () => {
+  process.env["LLAMAPOD_TEST_SECRET"] = "canary";
+  const { runner, until } = await start(await tinyModel("gpt2"));
+  await until("ready");
+  const environment = await readFile(`/proc/${runner.pid}/environ`, "utf8");
+  delete process.env["LLAMAPOD_TEST_SECRET"];
+  await runner.stop(10_000);
+  assert.ok(environment.includes("PATH=") && !environment.includes("canary"));
+});
+
+test("a state is only followed by one that the lifecycle allows", () => {
+  const warming: RunnerState = { name: "warming" };
+  const failed: RunnerState = { name: "failed", cause: "", refused: false };
+  assert.equal(transition({ name: "starting" }, warming), warming);
+  assert.equal(transition({ name: "draining" }, warming), undefined);
+  assert.equal(transition(failed, { name: "stopped" }), undefined);
+  assert.equal(transition({ name: "stopped" }, failed), undefined);
+});
