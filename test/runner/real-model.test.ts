@@ -20,7 +20,12 @@ test("real models say what is true, remember a name, and repeat themselves for t
       role: index % 2 === 0 ? ("user" as const) : ("assistant" as const),
       content,
     }));
-    const completion = await openai.chat.completions.create({ model: "smollm2", messages, temperature: 0, max_tokens: 32 });
+    const completion = await openai.chat.completions.create({
+      model: "smollm2",
+      messages,
+      temperature: 0,
+      max_completion_tokens: 32,
+    });
     return completion.choices[0]?.message.content ?? "";
   };
   assert.match(await chat("Complete the sentence: The capital of France is"), /Paris/);

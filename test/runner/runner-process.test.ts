@@ -7,7 +7,6 @@ import { after, before, test } from "node:test";
 import { metadataString, readGgufHeader } from "../../src/models/gguf/header.ts";
 import { RunnerProcess } from "../../src/models/runner-process.ts";
 import { transition, type RunnerState } from "../../src/models/runner-state.ts";
-import type { StepEvent } from "../../src/protocol/runner.ts";
 import { u32 } from "../fixtures/gguf-header.ts";
 import { writeGguf } from "../fixtures/gguf-writer.ts";
 import { hostileFile } from "../fixtures/hostile.ts";
@@ -23,7 +22,7 @@ after(() => rm(folder, { recursive: true }));
 interface Watched {
   readonly runner: RunnerProcess;
   readonly states: RunnerState["name"][];
-  until(name: RunnerState["name"]): Promise<RunnerState>;
+  readonly until: (name: RunnerState["name"]) => Promise<RunnerState>;
 }
 
 async function start(path: string, silenceMs?: number): Promise<Watched> {
@@ -47,7 +46,7 @@ async function start(path: string, silenceMs?: number): Promise<Watched> {
       if (states.at(-1) !== state.name) states.push(state.name);
       changes.dispatchEvent(new Event("change"));
     },
-    stepped: (_runner: RunnerProcess, _step: StepEvent) => undefined,
+    stepped: () => undefined,
   };
   const runner = new RunnerProcess(
     "tiny",
