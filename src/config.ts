@@ -18,6 +18,18 @@ const count = (least: number, most = Number.MAX_SAFE_INTEGER) =>
     z.number().int().min(least).max(most),
   );
 
+const byteUnits = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+/** A number of bytes, with a unit such as MiB or GiB where it is text. */
+const bytes = z.preprocess(
+  (value) => {
+    const [, number, unit = ""] = /^([\d.]+) ?([KMGT]?)(?:i?B)?$/i.exec(typeof value === "string" ? value.trim() : "") ?? [];
+    const factor = Object.entries(byteUnits).find(([name]) => name === unit.toUpperCase())?.[1];
+    return number === undefined || factor === undefined ? value : Math.round(Number(number) * factor);
+  },
+  z.number({ error: "must be a number of bytes, or a size such as 12GiB" }).int().min(0),
+);
+
 /** Every setting, once: its name, its bounds, its default, and what the help says. */
 const schema = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
@@ -29,7 +41,15 @@ const schema = z.strictObject({
   threads: count(1).default(availableParallelism()).describe("threads that compute (default: one for each core)"),
   batchSize: count(1).default(512).describe("prompt tokens computed at once, at most"),
   gpu: z.enum(gpuModes).default("auto").describe("auto uses a GPU if one works, required fails without one"),
-  maxResident: count(1).default(1).describe("models that are loaded at the same time, at most"),
+  maxResident: count(1).default(16).describe("models that are loaded at the same time, at most, where memory allows"),
+  memoryBudget: bytes.optional().describe("main memory for all models, such as 12GiB (default: what the machine has)"),
+  memoryReserve: bytes.default(512 * 1024 * 1024).describe("main memory that models leave free, in bytes or such as 1GiB"),
+  minResidencySeconds: count(0).default(5).describe("how long a model with work stays when another one needs the room"),
+  parkAfterSeconds: count(0).default(5).describe("how long answers go on in a model that makes room, before they are parked"),
+  idleUnloadSeconds: count(0).default(0).describe("how long a model without work stays loaded; 0 is until room is needed"),
+  preload: names.describe("models that are loaded at the start, while there is room"),
+  pinned: names.describe("models that are loaded at the start and never make room"),
+  warmSpare: z.enum(["on", "off"]).default("on").describe("keep a process ready, so that a model loads faster"),
   maxQueue: count(1).default(256).describe("requests that wait for a slot, at most"),
   maxMessageBytes: count(1024)
     .default(1024 * 1024)

@@ -66,7 +66,7 @@ export class Service {
     const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
     const port = await listener.listen(config.host, config.port);
     if (first === undefined) log.warn({ folder: config.modelsDir }, "there is no model: put a GGUF file into the models folder");
-    else pool.activate(first);
+    pool.open(first);
     return new Service(`http://${urlHost(config.host)}:${port}`, pool, probes, generations, listener, config.drainSeconds);
   }
 

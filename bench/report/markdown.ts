@@ -52,5 +52,5 @@ function renderScenario(summary: ScenarioSummary): string {
     `${slots} ${slots === 1 ? "slot" : "slots"} of ${formatNumber(contextSize, 0)} tokens. ` +
     `Client: at most ${percent(clientCpuShare)} of a core; others: at most ${percent(foreignCpuShare)} of the machine` +
     (discardedRuns === 0 ? "." : `; disturbed runs that were made again: ${discardedRuns}.`);
-  return `### ${title}\n\n${note}\n\n${renderTable(summary)}`;
+  return `#### ${title}\n\n${note}\n\n${renderTable(summary)}`;
 }

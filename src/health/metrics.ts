@@ -1,3 +1,4 @@
+import type { Memory } from "../protocol/runner.ts";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** What the pool knows at the moment of a scrape. */
@@ -11,9 +12,10 @@ export interface PoolMeasurement {
     /** Tokens in the KV cache, and how many would fit. */
     readonly cachedTokens: number;
     readonly contextTokens: number;
-    readonly memoryBytes: number;
-    readonly videoMemoryBytes: number;
+    readonly memory: Memory;
   }[];
+  /** What all models together may take. */
+  readonly capacity: Memory;
 }
 
 /** Bounds in seconds of everything that a person waits for. */
@@ -81,6 +83,16 @@ export class Metrics {
     "llamapod_runner_restarts_total",
     "Runners that died while serving, and were replaced.",
   );
+  readonly switches = new Counter({
+    name: "llamapod_model_switches_total",
+    help: "Switches of the active model, by outcome.",
+    labelNames: ["outcome"] as const,
+    registers: [this.#registry],
+  });
+  readonly parked = this.#counter(
+    "llamapod_generations_parked_total",
+    "Generations that were stopped to make room for another model, and go on later.",
+  );
   readonly connections = new Gauge({
     name: "llamapod_ws_connections",
     help: "Open WebSocket connections.",
@@ -140,8 +152,19 @@ export class Metrics {
       "Share of the KV cache that holds tokens, those kept for reuse included.",
       (runner) => (runner.contextTokens === 0 ? 0 : runner.cachedTokens / runner.contextTokens),
     );
-    perRunner("llamapod_model_memory_bytes", "Main memory that a loaded model takes.", (runner) => runner.memoryBytes);
-    perRunner("llamapod_model_video_memory_bytes", "GPU memory that a loaded model takes.", (runner) => runner.videoMemoryBytes);
+    perRunner("llamapod_model_memory_bytes", "Main memory that a loaded model takes.", ({ memory }) => memory.ram);
+    perRunner("llamapod_model_video_memory_bytes", "GPU memory that a loaded model takes.", ({ memory }) => memory.vram);
+    new Gauge({
+      name: "llamapod_memory_capacity_bytes",
+      help: "Memory that all models together may take, main memory (ram) and GPU memory (vram).",
+      labelNames: ["kind"] as const,
+      registers: [this.#registry],
+      collect() {
+        const { capacity } = measure();
+        this.set({ kind: "ram" }, capacity.ram);
+        this.set({ kind: "vram" }, capacity.vram);
+      },
+    });
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram<"model"> {

@@ -6,9 +6,9 @@ const longestDelayMs = 60_000;
 /** Failures in a row after which those who wait are told, instead of being kept waiting for one more try. */
 const toleratedFailures = 3;
 
-/** How long a model rests after its runner has died, longer each time in a row. */
+/** How long a model rests after it could not be loaded or its runner has died, longer each time in a row. */
 export class Backoff {
-  cause = "";
+  #error: LlamapodError | undefined;
   #failures = 0;
   #resumeAt = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -17,8 +17,8 @@ export class Backoff {
    * @param refused whether the model was found unusable, so that trying again at once makes no sense
    * @param onRested called when the model may be started again
    */
-  failed(cause: string, refused: boolean, onRested: () => void): void {
-    this.cause = cause;
+  failed(error: LlamapodError, refused: boolean, onRested: () => void): void {
+    this.#error = error;
     this.#failures = refused ? Math.max(toleratedFailures, this.#failures + 1) : this.#failures + 1;
     const delayMs = this.#failures === 1 ? 0 : Math.min(longestDelayMs, firstDelayMs * 2 ** (this.#failures - 1));
     this.#resumeAt = performance.now() + delayMs;
@@ -42,11 +42,10 @@ export class Backoff {
     this.#timer = undefined;
   }
 
-  error(modelId: string): LlamapodError {
+  /** What went wrong last, and when trying again makes sense. */
+  get error(): LlamapodError {
     const retryAfterMs = Math.max(1_000, Math.round(this.#resumeAt - performance.now()));
-    return new LlamapodError("model_load_failed", `The model ${modelId} cannot be loaded: ${this.cause}.`, {
-      param: "model",
-      retryAfterMs,
-    });
+    const { code, message } = this.#error ?? new LlamapodError("model_load_failed", "The model cannot be loaded.");
+    return new LlamapodError(code, message, { param: "model", retryAfterMs });
   }
 }

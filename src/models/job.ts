@@ -8,6 +8,12 @@ export interface JobRequest {
   /** Unique in this server. */
   readonly id: string;
   readonly modelId: string;
+  /** Otherwise any model will do that is the active one. */
+  readonly namesModel: boolean;
+  /** Whom it is for: clients take turns. */
+  readonly client: string;
+  /** The greater is served first; 0 is ordinary. */
+  readonly priority: number;
   readonly prompt: Prompt;
   readonly sampling: Sampling;
   readonly maxTokens: number | undefined;
@@ -19,6 +25,8 @@ export type QueueReason = "slot" | "loading" | "memory";
 
 /** Who is told how a job fares. After `finished` or `failed` nothing more is said. */
 export interface JobObserver {
+  /** Said at first, and again if another model has become the active one before the job started. */
+  assigned(modelId: string): void;
   queued(position: number, reason: QueueReason): void;
   started(promptTokens: number, cachedTokens: number): void;
   produced(text: string, tokens: number): void;
@@ -27,7 +35,7 @@ export interface JobObserver {
 }
 
 /** How often a runner may die under the same job before the job is held to be the cause. */
-const toleratedInterruptions = 1;
+const toleratedCrashes = 1;
 
 /** A job on its way: what it has produced, when, and through how many runners. */
 export class Job {
@@ -35,7 +43,9 @@ export class Job {
   readonly observer: JobObserver;
   readonly acceptedAt = performance.now();
   readonly #generated: number[] = [];
-  #interruptions = 0;
+  #modelId: string;
+  #crashes = 0;
+  #parkings = 0;
   #isCancelled = false;
   #promptTokens = 0;
   #cachedTokens = 0;
@@ -49,6 +59,27 @@ export class Job {
   constructor(request: JobRequest, observer: JobObserver) {
     this.request = request;
     this.observer = observer;
+    this.#modelId = request.modelId;
+    observer.assigned(request.modelId);
+  }
+
+  get modelId(): string {
+    return this.#modelId;
+  }
+
+  /** Whether it may be answered by another model than the one it was accepted for. */
+  get isMovable(): boolean {
+    return !this.request.namesModel && !this.hasStarted;
+  }
+
+  moveTo(modelId: string): void {
+    this.#modelId = modelId;
+    this.observer.assigned(modelId);
+  }
+
+  /** Whether it was under way already. */
+  get wasInterrupted(): boolean {
+    return this.#crashes + this.#parkings > 0;
   }
 
   get hasStarted(): boolean {
@@ -128,12 +159,22 @@ export class Job {
     return this.#isCancelled;
   }
 
-  /** @returns whether the job may go on in another runner */
-  interrupt(): boolean {
-    this.#interruptions++;
+  /** Its runner has died. @returns whether the job may go on in another one */
+  crashed(): boolean {
+    this.#crashes++;
+    this.#leaveRunner();
+    return this.#crashes <= toleratedCrashes;
+  }
+
+  /** Its runner has made room, and it goes on in another one. */
+  parked(): void {
+    this.#parkings++;
+    this.#leaveRunner();
+  }
+
+  #leaveRunner(): void {
     // The next runner has a clock of its own.
     this.#lastSampledAt = undefined;
-    return this.#interruptions <= toleratedInterruptions;
   }
 
   end(ended: EndedEvent): void {
@@ -154,7 +195,7 @@ export class Job {
       prefill_ms: Math.round(this.prefillMs),
       ttft_ms: Math.round(firstTokenAt - this.acceptedAt),
       decode_tokens_per_second: decodeSeconds > 0 ? round((this.#generated.length - 1) / decodeSeconds) : 0,
-      interruptions: this.#interruptions,
+      interruptions: this.#crashes + this.#parkings,
     };
   }
 }

@@ -1,47 +1,185 @@
+import { add, fits, subtract } from "./memory/memory.ts";
+import type { Memory } from "../protocol/runner.ts";
+
 /**
- * Decides, from what waits and what is loaded, what to do next. Pure: the pool carries it out.
+ * Decides, from what waits and what is loaded, what to do next. Pure: the pool carries it out, and asks again after
+ * everything that happens, and at `wakeAt`.
  *
- * Jobs are served in order of arrival. A model that is asked for and not resident is started where there is room; where
- * there is none, the resident model that waits longest without work makes room for the job that has waited longest, and
- * takes no new work until it has.
+ * A model that is asked for is started beside the others while memory and `maxResident` allow. Otherwise others make room:
+ * those without work at once, the least recently used first; those with work after a minimum residency, so that models
+ * that do not fit together take turns that are worth their loading. Who makes room takes no new work, may finish what runs
+ * for a while, and is then stopped: what still ran goes on when its model is back.
  */
 export interface PlanView {
-  /** In order of arrival. */
+  /** In milliseconds, like every time here. */
+  readonly now: number;
+  /** In the order in which they are to be served. */
   readonly waiting: readonly { readonly job: string; readonly modelId: string }[];
   readonly runners: readonly RunnerView[];
+  /** What all models together may take. */
+  readonly capacity: Memory;
+  readonly estimates: ReadonlyMap<string, Memory>;
   readonly maxResident: number;
-  /** Kept loaded when nothing else needs the room. */
-  readonly activeModel: string | undefined;
-  /** Has been made active and is not loaded yet: makes room for itself as a waiting job would. */
+  /** Is to be loaded before anything that waits, whoever has to make room. */
   readonly switchingTo: string | undefined;
+  /** Loaded while there is room that nobody needs. */
+  readonly kept: readonly string[];
   /** Models that must not be started now: they have just failed. */
   readonly resting: ReadonlySet<string>;
+  readonly limits: ResidencyLimits;
+}
+
+export interface ResidencyLimits {
+  /** How long a model with work stays, at least. */
+  readonly minResidencyMs: number;
+  /** How long what runs may go on in a model that makes room. */
+  readonly parkAfterMs: number;
+  /** How long a model without work stays; 0 is for ever. */
+  readonly idleUnloadMs: number;
 }
 
 export interface RunnerView {
   readonly modelId: string;
   readonly phase: "loading" | "ready" | "leaving";
+  readonly memory: Memory;
   readonly freeSlots: number;
   readonly runningJobs: number;
   /** The smallest has been without work for longest. */
   readonly lastUsed: number;
+  readonly readyAt: number;
+  /** Since when it has had nothing to do. */
+  readonly idleSince: number;
+  /** It has been given work since it was loaded. */
+  readonly hasWorked: boolean;
+  /** Since when it has made room: it takes no new work. */
+  readonly closedAt: number | undefined;
+  readonly isPinned: boolean;
+  /** The operator wants it gone as soon as it has nothing to do. */
+  readonly isUnloading: boolean;
 }
 
 export type Decision =
-  | { readonly type: "dispatch"; readonly job: string; readonly modelId: string }
+  | { readonly type: "estimate"; readonly modelId: string }
   | { readonly type: "start"; readonly modelId: string }
-  | { readonly type: "stop"; readonly modelId: string };
+  | { readonly type: "refuse"; readonly modelId: string; readonly missing: Memory }
+  /** `sleep`: stops because nobody needs it, and not to make room. */
+  | { readonly type: "close" | "reopen" | "stop" | "sleep"; readonly modelId: string }
+  | { readonly type: "dispatch"; readonly job: string; readonly modelId: string };
 
-export function plan(view: PlanView): Decision[] {
-  const makesRoom = chooseWhoMakesRoom(view);
-  if (makesRoom?.runningJobs === 0 && makesRoom.phase === "ready") return [{ type: "stop", modelId: makesRoom.modelId }];
-  return [...dispatches(view, makesRoom?.modelId), ...starts(view)];
+export interface Plan {
+  readonly decisions: readonly Decision[];
+  /** When to ask again although nothing has happened. */
+  readonly wakeAt: number;
 }
 
-function dispatches(view: PlanView, closedModel: string | undefined): Decision[] {
+export function plan(view: PlanView): Plan {
+  const room = roomForTheNext(view);
+  const sleepy = idleTooLong(view);
+  const stops = [...abandoned(view), ...room.stop];
+  const leaving = new Set([...sleepy, ...stops]);
+  const decisions: Decision[] = [
+    ...sleepy.map((modelId) => ({ type: "sleep" as const, modelId })),
+    ...stops.filter((modelId) => !sleepy.includes(modelId)).map((modelId) => ({ type: "stop" as const, modelId })),
+    ...closings(view, room.close, leaving),
+    ...room.decisions,
+    ...dispatches(view, new Set([...leaving, ...room.close])),
+  ];
+  return { decisions, wakeAt: Math.min(room.wakeAt, ...idleDeadlines(view)) };
+}
+
+/** What would have to happen for a model to be loaded now, whoever has work. */
+export type Forecast =
+  | { readonly outcome: "resident" }
+  | { readonly outcome: "beside" }
+  | { readonly outcome: "evicts"; readonly victims: readonly string[] }
+  | { readonly outcome: "short"; readonly missing: Memory };
+
+export function forecast(view: PlanView, modelId: string, memory: Memory): Forecast {
+  if (isResident(view, modelId)) return { outcome: "resident" };
+  const missing = missingFor(view, memory);
+  if (missing !== undefined) return { outcome: "short", missing };
+  const gone = view.runners.filter(({ phase }) => phase === "leaving");
+  if (hasRoom(view, gone, memory)) return { outcome: "beside" };
+  const candidates = view.runners.filter((runner) => !runner.isPinned && runner.phase !== "leaving");
+  const victims = enough(view, gone, [...candidates].sort(byCostOfLeaving(view)), memory) ?? [];
+  return { outcome: "evicts", victims: victims.map((victim) => victim.modelId) };
+}
+
+interface Room {
+  readonly decisions: readonly Decision[];
+  /** Who makes room. */
+  readonly close: ReadonlySet<string>;
+  /** Of those, who has nothing to do any more, or no more time for it. */
+  readonly stop: readonly string[];
+  readonly wakeAt: number;
+}
+
+/** Starts what there is room for, and makes room for the first that there is none for. */
+function roomForTheNext(view: PlanView): Room {
+  const decisions: Decision[] = [];
+  const started: RunnerView[] = [];
+  const demanded = demandedModels(view);
+  const rest = { close: new Set<string>(), stop: [], wakeAt: Infinity };
+  for (const modelId of new Set([...demanded, ...view.kept])) {
+    if (isResident(view, modelId) || view.resting.has(modelId)) continue;
+    const memory = view.estimates.get(modelId);
+    if (memory === undefined) {
+      decisions.push({ type: "estimate", modelId });
+      break;
+    }
+    const missing = missingFor(view, memory);
+    if (hasRoom({ ...view, runners: [...view.runners, ...started] }, [], memory)) {
+      decisions.push({ type: "start", modelId });
+      started.push(starting(modelId, memory));
+    } else if (missing !== undefined) {
+      decisions.push({ type: "refuse", modelId, missing });
+    } else if (demanded.has(modelId)) {
+      return { decisions, ...makeRoom(view, started, modelId, memory) };
+    }
+  }
+  return { decisions, ...rest };
+}
+
+function makeRoom(view: PlanView, started: readonly RunnerView[], modelId: string, memory: Memory): Omit<Room, "decisions"> {
+  const full = { ...view, runners: [...view.runners, ...started] };
+  const leaving = view.runners.filter(({ phase }) => phase === "leaving");
+  const nobody = { close: new Set<string>(), stop: [], wakeAt: Infinity };
+  // What is on its way out may be all it takes.
+  if (hasRoom(full, leaving, memory)) return nobody;
+  const earlier = earlierModels(view, modelId);
+  const candidates = view.runners
+    .filter((runner) => runner.phase === "ready" && !runner.isPinned && !earlier.has(runner.modelId))
+    .sort(byCostOfLeaving(view));
+  const mayGoAt = (runner: RunnerView) => (modelId === view.switchingTo ? 0 : endOfResidency(view, runner));
+  const victims = enough(
+    full,
+    leaving,
+    candidates.filter((runner) => mayGoAt(runner) <= view.now),
+    memory,
+  );
+  if (victims === undefined) {
+    return { ...nobody, wakeAt: Math.min(Infinity, ...candidates.map(mayGoAt).filter((time) => time > view.now)) };
+  }
+  const close = new Set(victims.map((victim) => victim.modelId));
+  const deadlines = victims.map((victim) =>
+    victim.runningJobs === 0 ? 0 : (victim.closedAt ?? view.now) + view.limits.parkAfterMs,
+  );
+  const wakeAt = Math.max(...deadlines);
+  // Together: a switch that is called off until then has cost nobody anything.
+  return wakeAt <= view.now ? { close, stop: [...close], wakeAt: Infinity } : { close, stop: [], wakeAt };
+}
+
+function closings(view: PlanView, close: ReadonlySet<string>, leaving: ReadonlySet<string>): Decision[] {
+  return view.runners.flatMap(({ modelId, phase, closedAt }): Decision[] => {
+    if (phase !== "ready" || leaving.has(modelId) || close.has(modelId) === (closedAt !== undefined)) return [];
+    return [{ type: close.has(modelId) ? "close" : "reopen", modelId }];
+  });
+}
+
+function dispatches(view: PlanView, closed: ReadonlySet<string>): Decision[] {
   const free = new Map(
     view.runners
-      .filter((runner) => runner.phase === "ready" && runner.modelId !== closedModel)
+      .filter((runner) => runner.phase === "ready" && !runner.isUnloading && !closed.has(runner.modelId))
       .map((runner) => [runner.modelId, runner.freeSlots]),
   );
   return view.waiting.flatMap(({ job, modelId }): Decision[] => {
@@ -52,39 +190,111 @@ function dispatches(view: PlanView, closedModel: string | undefined): Decision[]
   });
 }
 
-function starts(view: PlanView): Decision[] {
-  const room = view.maxResident - view.runners.length;
-  return wantedModels(view)
-    .slice(0, Math.max(0, room))
-    .map((modelId) => ({ type: "start", modelId }));
+/** Loads that nobody waits for any more. */
+function abandoned(view: PlanView): string[] {
+  const wanted = new Set([...demandedModels(view), ...view.kept]);
+  return view.runners.filter(({ phase, modelId }) => phase === "loading" && !wanted.has(modelId)).map(({ modelId }) => modelId);
 }
 
-/** Models that should be resident and are not, the most urgent first. */
-function wantedModels(view: PlanView): string[] {
+function idleTooLong(view: PlanView): string[] {
+  return idle(view)
+    .filter((runner) => runner.isUnloading || idleDeadline(view, runner) <= view.now)
+    .map(({ modelId }) => modelId);
+}
+
+function idleDeadlines(view: PlanView): number[] {
+  return idle(view).map((runner) => idleDeadline(view, runner));
+}
+
+function idleDeadline(view: PlanView, { isPinned, idleSince }: RunnerView): number {
+  return isPinned || view.limits.idleUnloadMs === 0 ? Infinity : idleSince + view.limits.idleUnloadMs;
+}
+
+function idle(view: PlanView): RunnerView[] {
   const asked = demandedModels(view);
-  const wanted = new Set(view.activeModel === undefined ? asked : [...asked, view.activeModel]);
-  return [...wanted].filter((modelId) => !view.resting.has(modelId) && !isResident(view, modelId));
+  return view.runners.filter((runner) => runner.phase === "ready" && runner.runningJobs === 0 && !asked.has(runner.modelId));
 }
 
-/** Of each job that waits, in order of arrival, and of the switch behind them. */
-function demandedModels({ waiting, switchingTo }: PlanView): string[] {
+/** By a switch, and then by each job, in order. */
+function demandedModels({ waiting, switchingTo }: PlanView): Set<string> {
   const asked = waiting.map(({ modelId }) => modelId);
-  return switchingTo === undefined ? asked : [...asked, switchingTo];
+  return new Set(switchingTo === undefined ? asked : [switchingTo, ...asked]);
+}
+
+/** Models that are to be served before the given one. */
+function earlierModels(view: PlanView, modelId: string): Set<string> {
+  const asked = [...demandedModels(view)];
+  return new Set(asked.slice(0, asked.indexOf(modelId)));
 }
 
 function isResident(view: PlanView, modelId: string): boolean {
   return view.runners.some((runner) => runner.modelId === modelId);
 }
 
-/** The runner that has to go for the longest waiting demand, if its model has no room. */
-function chooseWhoMakesRoom(view: PlanView): RunnerView | undefined {
-  const demanded = demandedModels(view);
-  const blocked = demanded.find((modelId) => !isResident(view, modelId) && !view.resting.has(modelId));
-  if (blocked === undefined || view.runners.length < view.maxResident) return undefined;
-  // One that is already on its way in or out will change the picture soon enough.
-  if (view.runners.some((runner) => runner.phase !== "ready")) return undefined;
-  const served = demanded.slice(0, demanded.indexOf(blocked));
-  return view.runners
-    .filter((runner) => !served.includes(runner.modelId))
-    .sort((a, b) => a.runningJobs - b.runningJobs || a.lastUsed - b.lastUsed)[0];
+function isBusy(view: PlanView, { modelId, runningJobs }: RunnerView): boolean {
+  return runningJobs > 0 || view.waiting.some((waiting) => waiting.modelId === modelId);
+}
+
+/** From when on a model may be made to leave by one that is only waited for. */
+function endOfResidency(view: PlanView, runner: RunnerView): number {
+  const isFree = runner.hasWorked && !isBusy(view, runner);
+  return isFree || runner.closedAt !== undefined ? 0 : runner.readyAt + view.limits.minResidencyMs;
+}
+
+/** Those without work first, the least recently used of them first. */
+function byCostOfLeaving(view: PlanView): (a: RunnerView, b: RunnerView) => number {
+  return (a, b) => Number(isBusy(view, a)) - Number(isBusy(view, b)) || a.runningJobs - b.runningJobs || a.lastUsed - b.lastUsed;
+}
+
+/** As few of the candidates, taken in order, as have to go; undefined where all of them are not enough. */
+function enough(
+  view: PlanView,
+  gone: readonly RunnerView[],
+  candidates: readonly RunnerView[],
+  memory: Memory,
+): readonly RunnerView[] | undefined {
+  let chosen: readonly RunnerView[] = [];
+  for (const candidate of candidates) {
+    if (hasRoom(view, [...gone, ...chosen], memory)) break;
+    chosen = [...chosen, candidate];
+  }
+  if (!hasRoom(view, [...gone, ...chosen], memory)) return undefined;
+  // A large one that came late can make the small ones before it unnecessary.
+  for (const spared of chosen) {
+    const others = chosen.filter((runner) => runner !== spared);
+    if (hasRoom(view, [...gone, ...others], memory)) chosen = others;
+  }
+  return chosen;
+}
+
+/** Whether a model fits beside those that are there, less those that are gone. */
+function hasRoom({ runners, capacity, maxResident }: PlanView, gone: readonly RunnerView[], memory: Memory): boolean {
+  const staying = runners.filter((runner) => !gone.some(({ modelId }) => modelId === runner.modelId));
+  const taken = add(...staying.map((runner) => runner.memory));
+  return staying.length < maxResident && fits(add(taken, memory), capacity);
+}
+
+/** What a model lacks even when everything has made room that can; undefined where it lacks nothing. */
+function missingFor({ runners, capacity, maxResident }: PlanView, memory: Memory): Memory | undefined {
+  const pinned = runners.filter(({ isPinned }) => isPinned);
+  const taken = add(...pinned.map((runner) => runner.memory));
+  if (pinned.length < maxResident && fits(add(taken, memory), capacity)) return undefined;
+  return subtract(add(taken, memory), capacity);
+}
+
+function starting(modelId: string, memory: Memory): RunnerView {
+  return {
+    modelId,
+    phase: "loading",
+    memory,
+    freeSlots: 0,
+    runningJobs: 0,
+    lastUsed: 0,
+    readyAt: 0,
+    idleSince: 0,
+    hasWorked: false,
+    closedAt: undefined,
+    isPinned: false,
+    isUnloading: false,
+  };
 }

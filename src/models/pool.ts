@@ -1,25 +1,39 @@
 import type { Logger } from "pino";
-import { LlamapodError } from "../protocol/errors.ts";
-import type { StepEvent } from "../protocol/runner.ts";
-import type { ModelState } from "../protocol/stream.ts";
 import type { Metrics, PoolMeasurement } from "../health/metrics.ts";
+import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
+import type { Memory, StepEvent } from "../protocol/runner.ts";
+import type { ModelState } from "../protocol/stream.ts";
 import { Backoff } from "./backoff.ts";
 import type { Catalogue, CatalogueEntry } from "./catalogue.ts";
-import { metadataString, type GgufHeader } from "./gguf/header.ts";
+import { metadataString, vocabularySize } from "./gguf/header.ts";
 import { Job, type JobObserver, type JobRequest, type QueueReason } from "./job.ts";
-import { plan, type Decision } from "./plan.ts";
+import { Capacity, type CapacitySettings } from "./memory/capacity.ts";
+import { Estimates, type EstimateSettings } from "./memory/estimates.ts";
+import { describeShortage } from "./memory/shortage.ts";
+import { add } from "./memory/memory.ts";
+import { Operation, Operations } from "./operations.ts";
+import { forecast, plan, type Decision, type Forecast, type PlanView } from "./plan.ts";
+import { Queue } from "./queue.ts";
 import { Resident } from "./resident.ts";
-import { RunnerProcess, type RunnerObserver } from "./runner-process.ts";
+import { RunnerFailure, type RunnerProcess } from "./runner-process.ts";
 import type { RunnerState } from "./runner-state.ts";
+import { Spares } from "./spares.ts";
+import { Switching } from "./switching.ts";
 
-export interface PoolSettings {
-  readonly contextSize: number;
-  readonly slots: number;
-  readonly batchSize: number;
+export interface PoolSettings extends EstimateSettings, CapacitySettings {
   readonly threads: number;
   readonly gpu: "auto" | "off" | "required";
   readonly maxResident: number;
   readonly maxQueue: number;
+  readonly minResidencySeconds: number;
+  readonly parkAfterSeconds: number;
+  /** 0 is never. */
+  readonly idleUnloadSeconds: number;
+  /** Loaded at the start, while there is room. */
+  readonly preload: readonly string[];
+  /** Loaded at the start, and never made to leave. */
+  readonly pinned: readonly string[];
+  readonly warmSpare: "on" | "off";
 }
 
 export interface ModelStatus {
@@ -29,9 +43,11 @@ export interface ModelStatus {
   readonly reason: string | undefined;
   readonly active: boolean;
   readonly sizeBytes: number;
+  /** What it takes or would take, where that is known. */
+  readonly memory: Memory | undefined;
 }
 
-/** How long a runner that was asked to stop may take. It has no job by then. */
+/** How long a runner that was asked to stop may take. */
 const stopGraceMs = 5_000;
 
 /** Used for the first estimate of `Retry-After`, before any job has ended. */
@@ -45,20 +61,29 @@ const jobSmoothing = 0.2;
  * to do next.
  */
 export class Pool {
+  readonly operations = new Operations();
   readonly #settings: PoolSettings;
   readonly #catalogue: Catalogue;
   readonly #metrics: Metrics;
   readonly #log: Logger;
+  readonly #spares: Spares;
+  readonly #estimates: Estimates;
+  readonly #capacity: Capacity;
+  readonly #queue = new Queue();
+  readonly #switching = new Switching();
   readonly #residents = new Map<string, Resident>();
   readonly #backoffs = new Map<string, Backoff>();
+  readonly #estimating = new Set<string>();
+  readonly #unloads = new Map<string, Operation>();
+  readonly #preloading: Set<string>;
   readonly #listeners = new Set<(status: ModelStatus, revision: number) => void>();
-  readonly #observer: RunnerObserver;
-  #waiting: Job[] = [];
   #activeModel: string | undefined;
-  #switchingTo: string | undefined;
+  /** The active model has been unloaded, and is loaded again when it is asked for. */
+  #isActiveAsleep = false;
   #revision = 0;
   #uses = 0;
   #jobMs = presumedJobMs;
+  #wakeTimer: NodeJS.Timeout | undefined;
   /** `draining`: what was accepted is still answered, nothing new is. */
   #phase: "open" | "draining" | "closed" = "open";
 
@@ -67,14 +92,14 @@ export class Pool {
     this.#catalogue = catalogue;
     this.#metrics = metrics;
     this.#log = log;
-    this.#observer = {
-      stateChanged: (runner) => {
-        this.#runnerChanged(runner);
-      },
-      stepped: (runner, step) => {
-        this.#stepped(runner, step);
-      },
-    };
+    this.#preloading = new Set(settings.preload);
+    const { gpu, threads, warmSpare } = settings;
+    this.#spares = new Spares({ gpu, threads }, warmSpare === "on", log, (freeVideoMemory) => {
+      const held = add(...[...this.#residents.values()].map(({ memory }) => memory));
+      this.#capacity.sawVideoMemory(freeVideoMemory, held.vram);
+    });
+    this.#estimates = new Estimates(settings, (command) => this.#spares.estimate(command));
+    this.#capacity = new Capacity(settings);
     metrics.observeModels(() => this.#measure());
   }
 
@@ -92,15 +117,9 @@ export class Pool {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Makes a model the one that answers when a request names none, and loads it: beside others, or in the place of one. */
-  activate(entry: CatalogueEntry): void {
-    const previous = this.#activeModel;
-    this.#activeModel = entry.id;
-    this.#switchingTo = this.#residents.has(entry.id) ? undefined : entry.id;
-    for (const id of new Set([previous, entry.id])) {
-      const changed = id === undefined ? undefined : this.#catalogue.get(id);
-      if (changed !== undefined) this.#announce(changed);
-    }
+  /** Begins to serve, with the model that answers when a request names none. */
+  open(first: CatalogueEntry | undefined): void {
+    this.#setActive(first?.id);
     this.#settle();
   }
 
@@ -110,37 +129,93 @@ export class Pool {
    * @throws {LlamapodError} `model_not_found`, or `model_load_failed` where the file is no usable model
    */
   async resolve(modelId: string | undefined): Promise<CatalogueEntry> {
+    const entry = await this.find(modelId);
+    if (entry.header instanceof LlamapodError) throw entry.header;
+    return entry;
+  }
+
+  /** Like `resolve`, and takes what cannot be used, too. @throws {LlamapodError} `model_not_found` */
+  async find(modelId: string | undefined): Promise<CatalogueEntry> {
     const id = modelId ?? this.#activeModel;
     if (id === undefined) {
       throw new LlamapodError("model_not_found", "There is no model to answer: put a GGUF file into the models folder.", {
         param: "model",
       });
     }
-    const entry = await this.#catalogue.find(id);
-    if (entry.header instanceof LlamapodError) throw entry.header;
-    return entry;
+    return this.#catalogue.find(id);
   }
 
   /** @throws {LlamapodError} `overloaded` with the time after which a retry makes sense, `draining`, `model_load_failed` */
   submit(request: JobRequest, observer: JobObserver): void {
     if (this.#phase !== "open") throw draining();
-    const backoff = this.#backoffs.get(request.modelId);
-    if (backoff?.resting === true && backoff.gaveUp) throw backoff.error(request.modelId);
-    if (this.#waiting.length >= this.#settings.maxQueue) throw this.#overloaded();
-    this.#waiting.push(new Job(request, observer));
+    const job = new Job(request, observer);
+    const successor = this.#successor();
+    if (job.isMovable && successor !== undefined) job.moveTo(successor);
+    const backoff = this.#backoffs.get(job.modelId);
+    if (backoff?.resting === true && backoff.gaveUp) throw backoff.error;
+    if (this.#queue.size >= this.#settings.maxQueue) throw this.#overloaded();
+    if (job.modelId === this.#activeModel) this.#isActiveAsleep = false;
+    this.#queue.add(job);
     this.#settle();
   }
 
   /** Ends a job with what it has: within one step if it is running, at once if it waits. An unknown id is no error. */
   cancel(id: string): void {
-    const waiting = this.#waiting.find((job) => job.request.id === id);
+    const waiting = this.#queue.find(id);
     if (waiting === undefined) {
       for (const resident of this.#residents.values()) resident.cancel(id);
       return;
     }
-    this.#waiting = this.#waiting.filter((job) => job !== waiting);
+    this.#queue.remove(waiting);
     waiting.end({ outcome: "finished", id, reason: "cancelled" });
     this.#settle();
+  }
+
+  /** Makes a model the active one as soon as it has answered. Until then, and if it fails, the old one stays. */
+  switchTo(entry: CatalogueEntry): Operation {
+    return this.#request("switch", entry);
+  }
+
+  /** Loads a model, beside others or in the place of idle ones. */
+  load(entry: CatalogueEntry): Operation {
+    return this.#request("load", entry);
+  }
+
+  /** Lets a model go as soon as it has nothing to do. */
+  unload(entry: CatalogueEntry): Operation {
+    const { id } = entry;
+    const known = this.#unloads.get(id);
+    if (known !== undefined) return known;
+    const operation = new Operation("unload", id, () => {
+      const resident = this.#residents.get(id);
+      if (resident?.runner.state.name !== "ready") return;
+      resident.isUnloading = false;
+      this.#unloads.delete(id);
+      operation.cancelled();
+      this.#settle();
+    });
+    this.operations.add(operation);
+    const resident = this.#residents.get(id);
+    if (id === this.#activeModel) this.#isActiveAsleep = true;
+    this.#preloading.delete(id);
+    if (resident === undefined) operation.done();
+    else {
+      resident.isUnloading = true;
+      this.#unloads.set(id, operation);
+      operation.progressed({ phase: "draining", doneBytes: 0, totalBytes: 0 });
+      this.#settle();
+    }
+    return operation;
+  }
+
+  /** What would have to happen for a model to be loaded now, and how much memory there is. Does nothing. */
+  async forecast(entry: CatalogueEntry): Promise<{ forecast: Forecast; needed: Memory; capacity: Memory; taken: Memory }> {
+    const needed = await this.#estimates.request(entry).catch((thrown: unknown) => {
+      throw notEstimated(entry.id, thrown);
+    });
+    const view = this.#view();
+    const taken = add(...view.runners.map(({ memory }) => memory));
+    return { forecast: forecast(view, entry.id, needed), needed, capacity: view.capacity, taken };
   }
 
   /** Takes no more jobs. Running and waiting ones go on until `close`. */
@@ -151,164 +226,369 @@ export class Pool {
   /** Ends every job and every runner. */
   async close(): Promise<void> {
     this.#phase = "closed";
+    clearTimeout(this.#wakeTimer);
     for (const backoff of this.#backoffs.values()) backoff.cancel();
+    this.#switching.close(draining());
     const residents = [...this.#residents.values()];
-    const unfinished = [...this.#waiting, ...residents.flatMap((resident) => resident.release())];
-    this.#waiting = [];
+    const unfinished = [...this.#queue.takeWhere(() => true), ...residents.flatMap((resident) => resident.release())];
     for (const job of unfinished) job.observer.failed(draining());
-    await Promise.all(residents.map(({ runner }) => runner.stop(stopGraceMs)));
+    await Promise.all([this.#spares.close(), ...residents.map(({ runner }) => runner.stop(stopGraceMs))]);
+  }
+
+  #request(kind: "switch" | "load", entry: CatalogueEntry): Operation {
+    if (this.#phase !== "open") throw draining();
+    // Whoever asks wants it tried again.
+    this.#backoffs.get(entry.id)?.cancel();
+    this.#backoffs.delete(entry.id);
+    const operation = this.#switching.request(kind, entry.id, () => {
+      this.#settle();
+    });
+    this.operations.add(operation);
+    this.#settle();
+    return operation;
+  }
+
+  /** While one model takes the place of another, requests that name none are for the one that comes. */
+  #successor(): string | undefined {
+    const operation = this.#switching.current;
+    const active = this.#activeModel === undefined ? undefined : this.#residents.get(this.#activeModel);
+    const isLeaving = active === undefined || active.closedAt !== undefined || active.runner.state.name === "draining";
+    return operation?.kind === "switch" && isLeaving ? operation.modelId : undefined;
   }
 
   #settle(): void {
-    for (let decisions = this.#plan(); decisions.length > 0; decisions = this.#plan()) {
+    if (this.#phase === "closed") return;
+    this.#completeSwitches();
+    for (;;) {
+      const { decisions, wakeAt } = plan(this.#view());
       for (const decision of decisions) this.#carryOut(decision);
+      this.#wakeAt(wakeAt);
+      if (decisions.length === 0) break;
     }
+    this.#reportProgress();
     this.#tellPositions();
+    // Not while a model is on its way: it needs the processor more.
+    const isLoading = [...this.#residents.values()].some(({ hasBeenReady }) => !hasBeenReady);
+    if (!isLoading && this.#estimating.size === 0) this.#spares.warm();
   }
 
-  #plan(): Decision[] {
+  #view(): PlanView {
+    const { maxResident, minResidencySeconds, parkAfterSeconds, idleUnloadSeconds, pinned } = this.#settings;
+    const residents = [...this.#residents.values()];
+    const now = performance.now();
+    const running = residents.flatMap(({ jobs }) => jobs);
+    const waiting = this.#queue.inOrder(running, now);
     const resting = [...this.#backoffs].filter(([, backoff]) => backoff.resting).map(([modelId]) => modelId);
-    return plan({
-      waiting: this.#waiting.map(({ request }) => ({ job: request.id, modelId: request.modelId })),
-      runners: [...this.#residents.values()].map((resident) => resident.view()),
-      maxResident: this.#phase === "closed" ? 0 : this.#settings.maxResident,
-      activeModel: this.#activeModel,
-      switchingTo: this.#switchingTo,
-      resting: new Set(resting),
+    const active = this.#activeModel === undefined || this.#isActiveAsleep ? [] : [this.#activeModel];
+    const kept = [...active, ...pinned, ...this.#preloading].filter((modelId) => this.#isUsable(modelId));
+    const known = this.#catalogue.entries.flatMap((entry) => {
+      const memory = this.#estimates.get(entry);
+      return memory === undefined ? [] : [[entry.id, memory] as const];
     });
+    return {
+      now,
+      waiting: waiting.map((job) => ({ job: job.request.id, modelId: job.modelId })),
+      runners: residents.map((resident) => resident.view(pinned.includes(resident.entry.id))),
+      capacity: this.#capacity.read(residents.flatMap(({ runner }) => runner.pid ?? [])),
+      estimates: new Map(known),
+      maxResident,
+      switchingTo: this.#switching.current?.modelId,
+      kept,
+      resting: new Set([...resting, ...this.#estimating]),
+      limits: {
+        minResidencyMs: minResidencySeconds * 1_000,
+        parkAfterMs: parkAfterSeconds * 1_000,
+        idleUnloadMs: idleUnloadSeconds * 1_000,
+      },
+    };
+  }
+
+  #isUsable(modelId: string): boolean {
+    const header = this.#catalogue.get(modelId)?.header;
+    return header !== undefined && !(header instanceof LlamapodError);
   }
 
   #carryOut(decision: Decision): void {
+    const resident = this.#residents.get(decision.modelId);
     switch (decision.type) {
+      case "estimate":
+        this.#estimate(decision.modelId);
+        break;
       case "start":
         this.#start(decision.modelId);
         break;
+      case "refuse":
+        this.#refuse(decision.modelId, decision.missing);
+        break;
+      case "close":
+        if (resident !== undefined) resident.closedAt = performance.now();
+        break;
+      case "reopen":
+        if (resident !== undefined) resident.closedAt = undefined;
+        break;
+      case "sleep":
+        if (decision.modelId === this.#activeModel) this.#isActiveAsleep = true;
+        resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
+        break;
       case "stop":
-        this.#residents.get(decision.modelId)?.runner.stop(stopGraceMs).catch(this.#unexpected);
+        resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
         break;
       case "dispatch":
-        this.#dispatch(decision.job, decision.modelId);
+        this.#dispatch(decision.job, resident);
         break;
     }
+  }
+
+  #estimate(modelId: string): void {
+    const entry = this.#catalogue.get(modelId);
+    if (entry === undefined || entry.header instanceof LlamapodError) {
+      this.#fail(modelId, entry?.header instanceof LlamapodError ? entry.header : gone(modelId));
+      return;
+    }
+    this.#estimating.add(modelId);
+    this.#estimates
+      .request(entry)
+      .catch((thrown: unknown) => {
+        const refused = thrown instanceof RunnerFailure && thrown.refused;
+        this.#log.error({ model: modelId, err: thrown }, "model could not be loaded");
+        this.#metrics.modelLoads.inc({ model: modelId, outcome: "failed" });
+        const { gaveUp, error } = this.#rest(modelId, notEstimated(modelId, thrown), refused);
+        this.#failSwitch(modelId, error);
+        if (gaveUp) this.#fail(modelId, error);
+        this.#announce(entry);
+      })
+      .finally(() => {
+        this.#estimating.delete(modelId);
+        this.#settle();
+      });
   }
 
   #start(modelId: string): void {
     const entry = this.#catalogue.get(modelId);
-    if (entry === undefined || entry.header instanceof LlamapodError) {
-      this.#giveUp(modelId, new LlamapodError("model_not_found", `The model ${modelId} is gone.`, { param: "model" }));
-      if (this.#activeModel === modelId) this.#activeModel = undefined;
-      return;
-    }
-    const { contextSize, slots, batchSize, threads, gpu } = this.#settings;
+    const estimate = entry === undefined ? undefined : this.#estimates.get(entry);
+    if (entry === undefined || entry.header instanceof LlamapodError || estimate === undefined) return;
+    const { contextSize, slots, batchSize } = this.#settings;
+    const runner = this.#spares.take();
+    this.#residents.set(modelId, new Resident(entry, runner, slots, estimate, this.#metrics, ++this.#uses));
     const command = {
       type: "load" as const,
       path: entry.path,
       contextSize,
       slots,
       batchSize,
-      threads,
-      gpu,
-      template: metadataString(entry.header, "tokenizer.chat_template"),
       vocabularySize: vocabularySize(entry.header),
+      template: metadataString(entry.header, "tokenizer.chat_template"),
     };
-    if (this.#switchingTo === modelId) this.#switchingTo = undefined;
-    const runner = new RunnerProcess(modelId, command, this.#log, this.#observer);
-    this.#residents.set(modelId, new Resident(entry, runner, slots, this.#metrics, ++this.#uses));
+    runner.load(modelId, command, {
+      stateChanged: ({ state }) => {
+        this.#runnerChanged(modelId, runner, state);
+      },
+      stepped: (_, step) => {
+        this.#stepped(modelId, runner, step);
+      },
+    });
     this.#announce(entry);
   }
 
-  #dispatch(id: string, modelId: string): void {
-    const resident = this.#residents.get(modelId);
-    const job = this.#waiting.find((candidate) => candidate.request.id === id);
+  #refuse(modelId: string, missing: Memory): void {
+    const message = `The model ${modelId} does not fit: ${describeShortage(missing)}.`;
+    const error = new LlamapodError("insufficient_memory", message, { param: "model" });
+    this.#log.error({ model: modelId, missing }, "model does not fit into memory");
+    this.#rest(modelId, error, true);
+    this.#fail(modelId, error);
+    const entry = this.#catalogue.get(modelId);
+    if (entry !== undefined) this.#announce(entry);
+  }
+
+  #dispatch(id: string, resident: Resident | undefined): void {
+    const job = this.#queue.find(id);
     if (resident === undefined || job === undefined) return;
-    this.#waiting = this.#waiting.filter((candidate) => candidate !== job);
+    this.#queue.remove(job);
     resident.take(job, ++this.#uses);
   }
 
-  #stepped(runner: RunnerProcess, step: StepEvent): void {
-    const resident = this.#residents.get(runner.modelId);
+  #stepped(modelId: string, runner: RunnerProcess, step: StepEvent): void {
+    const resident = this.#residents.get(modelId);
     if (resident?.runner !== runner) return;
     const ended = resident.stepped(step);
     for (const job of ended) this.#jobMs += jobSmoothing * (performance.now() - job.acceptedAt - this.#jobMs);
-    if (ended.length > 0) this.#settle();
+    if (ended.length === 0) return;
+    // One that has answered is well again; to have been loaded proves less.
+    this.#backoffs.delete(modelId);
+    this.#settle();
   }
 
-  #runnerChanged(runner: RunnerProcess): void {
-    const resident = this.#residents.get(runner.modelId);
+  #runnerChanged(modelId: string, runner: RunnerProcess, state: RunnerState): void {
+    const resident = this.#residents.get(modelId);
     if (resident?.runner !== runner) return;
-    const state = runner.state;
     if (state.name === "ready") this.#becameReady(resident, state);
-    if (state.name === "stopped") this.#residents.delete(runner.modelId);
+    if (state.name === "stopped") this.#runnerStopped(resident);
     if (state.name === "failed") this.#runnerFailed(resident, state);
     this.#announce(resident.entry);
     this.#settle();
   }
 
   #becameReady(resident: Resident, state: RunnerState & { name: "ready" }): void {
-    const { modelId } = resident.runner;
+    const { id } = resident.entry;
     const seconds = resident.becameReady();
-    this.#backoffs.delete(modelId);
-    this.#metrics.modelLoads.inc({ model: modelId, outcome: "ok" });
-    this.#metrics.modelLoadSeconds.observe({ model: modelId }, seconds);
-    this.#log.info({ model: modelId, seconds: Number(seconds.toFixed(2)), ...state.model }, "model is ready");
+    this.#estimates.learn(resident.entry, state.model.memory);
+    this.#preloading.delete(id);
+    this.#metrics.modelLoads.inc({ model: id, outcome: "ok" });
+    this.#metrics.modelLoadSeconds.observe({ model: id }, seconds);
+    this.#log.info({ model: id, seconds: Number(seconds.toFixed(2)), ...state.model }, "model is ready");
+  }
+
+  #runnerStopped(resident: Resident): void {
+    const { id } = resident.entry;
+    this.#residents.delete(id);
+    for (const job of resident.release()) {
+      if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
+      else this.#park(job);
+    }
+    this.#unloads.get(id)?.done();
+    this.#unloads.delete(id);
+  }
+
+  #park(job: Job): void {
+    this.#metrics.parked.inc({ model: job.modelId });
+    job.parked();
+    this.#queue.add(job);
   }
 
   #runnerFailed(resident: Resident, { cause, refused }: RunnerState & { name: "failed" }): void {
-    const { modelId } = resident.runner;
-    this.#residents.delete(modelId);
+    const { id } = resident.entry;
+    this.#residents.delete(id);
     const wasServing = resident.hasBeenReady;
-    if (wasServing) this.#metrics.runnerRestarts.inc({ model: modelId });
-    else this.#metrics.modelLoads.inc({ model: modelId, outcome: "failed" });
-    this.#log.error({ model: modelId, cause }, wasServing ? "runner died" : "model could not be loaded");
-    const interrupted: Job[] = [];
+    if (wasServing) this.#metrics.runnerRestarts.inc({ model: id });
+    else this.#metrics.modelLoads.inc({ model: id, outcome: "failed" });
+    this.#log.error({ model: id, cause }, wasServing ? "runner died" : "model could not be loaded");
     for (const job of resident.release()) {
       if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
-      else if (job.interrupt()) interrupted.push(job);
-      else job.observer.failed(crashed(modelId, cause));
+      else if (job.crashed()) this.#queue.add(job);
+      else job.observer.failed(crashed(id, cause));
     }
-    this.#waiting = [...interrupted, ...this.#waiting];
-
-    const backoff = this.#backoffs.get(modelId) ?? new Backoff();
-    this.#backoffs.set(modelId, backoff);
-    backoff.failed(cause, refused, () => {
-      this.#settle();
-    });
-    if (backoff.gaveUp) this.#giveUp(modelId, backoff.error(modelId));
+    this.#unloads.get(id)?.done();
+    this.#unloads.delete(id);
+    const { gaveUp, error } = this.#rest(id, cannotBeLoaded(id, cause), refused);
+    // A switch is tried once: the old model is there to go back to.
+    if (!wasServing) this.#failSwitch(id, error);
+    if (gaveUp) this.#fail(id, error);
   }
 
-  /** Fails what waits for a model. */
-  #giveUp(modelId: string, error: LlamapodError): void {
-    const hopeless = this.#waiting.filter((job) => job.request.modelId === modelId);
-    this.#waiting = this.#waiting.filter((job) => job.request.modelId !== modelId);
-    for (const job of hopeless) job.observer.failed(error);
+  /** Keeps a model from being started again at once. */
+  #rest(modelId: string, error: LlamapodError, refused: boolean): Backoff {
+    const backoff = this.#backoffs.get(modelId) ?? new Backoff();
+    this.#backoffs.set(modelId, backoff);
+    backoff.failed(error, refused, () => {
+      this.#settle();
+    });
+    return backoff;
+  }
+
+  /** Fails everything that waits for a model. */
+  #fail(modelId: string, error: LlamapodError): void {
+    this.#preloading.delete(modelId);
+    this.#failSwitch(modelId, error);
+    for (const job of this.#queue.takeWhere((waiting) => waiting.modelId === modelId)) job.observer.failed(error);
+  }
+
+  #failSwitch(modelId: string, error: LlamapodError): void {
+    const kind = this.#switching.current?.kind;
+    if (!this.#switching.failed(modelId, error) || kind !== "switch") return;
+    this.#metrics.switches.inc({ outcome: "failed" });
+    this.#log.error({ model: modelId, reason: error.message, active: this.#activeModel }, "switch failed, the old model stays");
+    this.#moveUnnamed(modelId, this.#activeModel);
+  }
+
+  #completeSwitches(): void {
+    for (let operation = this.#switching.current; operation !== undefined; operation = this.#switching.current) {
+      if (this.#residents.get(operation.modelId)?.runner.state.name !== "ready") return;
+      if (operation.kind === "switch") {
+        const previous = this.#activeModel;
+        this.#setActive(operation.modelId);
+        if (previous !== undefined) this.#moveUnnamed(previous, operation.modelId);
+        this.#metrics.switches.inc({ outcome: "ok" });
+        this.#log.info({ from: previous, to: operation.modelId }, "active model switched");
+      }
+      this.#switching.succeeded();
+    }
+  }
+
+  /** Requests that name no model, and have not been started, follow the active one. */
+  #moveUnnamed(from: string, to: string | undefined): void {
+    if (to === undefined || from === to) return;
+    for (const job of this.#queue.jobs) if (job.isMovable && job.modelId === from) job.moveTo(to);
+  }
+
+  #setActive(modelId: string | undefined): void {
+    const previous = this.#activeModel;
+    this.#activeModel = modelId;
+    this.#isActiveAsleep = false;
+    for (const id of new Set([previous, modelId])) {
+      const changed = id === undefined ? undefined : this.#catalogue.get(id);
+      if (changed !== undefined) this.#announce(changed);
+    }
+  }
+
+  #reportProgress(): void {
+    const operation = this.#switching.current;
+    const entry = operation === undefined ? undefined : this.#catalogue.get(operation.modelId);
+    if (operation === undefined || entry === undefined || entry.header instanceof LlamapodError) return;
+    const totalBytes = entry.header.fileBytes;
+    const state = this.#residents.get(entry.id)?.runner.state;
+    const isClosing = [...this.#residents.values()].some(({ closedAt }) => closedAt !== undefined);
+    const phase = state === undefined ? (isClosing ? "draining" : "planning") : publicState(state);
+    const fraction = state?.name === "loading" ? state.progress : state?.name === "warming" ? 1 : 0;
+    operation.progressed({ phase, doneBytes: Math.round(fraction * totalBytes), totalBytes });
+  }
+
+  #wakeAt(time: number): void {
+    clearTimeout(this.#wakeTimer);
+    if (time === Infinity) return;
+    this.#wakeTimer = setTimeout(
+      () => {
+        this.#settle();
+      },
+      Math.max(1, Math.ceil(time - performance.now())),
+    ).unref();
   }
 
   #tellPositions(): void {
-    for (const [index, job] of this.#waiting.entries()) job.queuedAt(index + 1, this.#reasonToWait(job));
+    const running = [...this.#residents.values()].flatMap(({ jobs }) => jobs);
+    for (const [index, job] of this.#queue.inOrder(running, performance.now()).entries()) {
+      job.queuedAt(index + 1, this.#reasonToWait(job));
+    }
   }
 
   #reasonToWait(job: Job): QueueReason {
-    const resident = this.#residents.get(job.request.modelId);
-    if (resident === undefined) return this.#residents.size < this.#settings.maxResident ? "loading" : "memory";
-    return resident.runner.state.name === "ready" ? "slot" : "loading";
+    const resident = this.#residents.get(job.modelId);
+    if (resident?.runner.state.name === "ready") return resident.closedAt === undefined ? "slot" : "memory";
+    const isSomebodyInTheWay = [...this.#residents.values()].some(({ runner }) => runner.state.name === "ready");
+    return resident === undefined && isSomebodyInTheWay && !this.#estimating.has(job.modelId) ? "memory" : "loading";
   }
 
   #overloaded(): LlamapodError {
     const { maxQueue, slots } = this.#settings;
-    const retryAfterMs = Math.max(1_000, Math.round((this.#jobMs * this.#waiting.length) / slots));
+    const retryAfterMs = Math.max(1_000, Math.round((this.#jobMs * this.#queue.size) / slots));
     return new LlamapodError("overloaded", `${maxQueue} requests are waiting already, which is the limit.`, { retryAfterMs });
   }
 
   #status(entry: CatalogueEntry): ModelStatus {
     const { id, header } = entry;
-    const common = { id, active: id === this.#activeModel, sizeBytes: header instanceof LlamapodError ? 0 : header.fileBytes };
+    const resident = this.#residents.get(id);
+    const common = {
+      id,
+      active: id === this.#activeModel,
+      sizeBytes: header instanceof LlamapodError ? 0 : header.fileBytes,
+      memory: resident?.memory ?? this.#estimates.get(entry),
+    };
     if (header instanceof LlamapodError) return { ...common, state: "invalid", progress: undefined, reason: header.message };
-    const state = this.#residents.get(id)?.runner.state;
+    const state = resident?.runner.state;
     const backoff = this.#backoffs.get(id);
     if (state === undefined && backoff !== undefined)
-      return { ...common, state: "failed", progress: undefined, reason: backoff.cause };
+      return { ...common, state: "failed", progress: undefined, reason: backoff.error.message };
     const progress = state?.name === "loading" ? state.progress : undefined;
-    return { ...common, state: state?.name ?? "available", progress, reason: undefined };
+    return { ...common, state: state === undefined ? "available" : publicState(state), progress, reason: undefined };
   }
 
   #announce(entry: CatalogueEntry): void {
@@ -318,8 +598,12 @@ export class Pool {
   }
 
   #measure(): PoolMeasurement {
-    const running = [...this.#residents.values()].map((resident) => resident.measure());
-    return { waiting: this.#waiting.map(({ request }) => request.modelId), running };
+    const residents = [...this.#residents.values()];
+    return {
+      waiting: this.#queue.jobs.map((job) => job.modelId),
+      running: residents.map((resident) => resident.measure()),
+      capacity: this.#capacity.read(residents.flatMap(({ runner }) => runner.pid ?? [])),
+    };
   }
 
   readonly #unexpected = (err: unknown): void => {
@@ -327,16 +611,28 @@ export class Pool {
   };
 }
 
+/** A runner that has opened the backend is nothing that a client has to know of. */
+function publicState({ name }: RunnerState): ModelState {
+  return name === "prepared" ? "starting" : name;
+}
+
 function draining(): LlamapodError {
   return new LlamapodError("draining", "The server is shutting down.", { retryAfterMs: 5_000 });
+}
+
+function gone(modelId: string): LlamapodError {
+  return new LlamapodError("model_not_found", `The model ${modelId} is gone.`, { param: "model" });
+}
+
+function cannotBeLoaded(modelId: string, cause: string): LlamapodError {
+  return new LlamapodError("model_load_failed", `The model ${modelId} cannot be loaded: ${cause}.`, { param: "model" });
+}
+
+function notEstimated(modelId: string, thrown: unknown): LlamapodError {
+  return thrown instanceof RunnerFailure ? cannotBeLoaded(modelId, thrown.message) : toLlamapodError(thrown);
 }
 
 function crashed(modelId: string, cause: string): LlamapodError {
   const message = `The runner of ${modelId} died twice under this generation, which is held to be the reason (${cause}).`;
   return new LlamapodError("runner_crashed", message);
-}
-
-function vocabularySize(header: GgufHeader): number {
-  const tokens = header.metadata.get("tokenizer.ggml.tokens");
-  return typeof tokens === "object" ? tokens.length : 0;
 }

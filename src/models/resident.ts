@@ -1,7 +1,8 @@
 import type { Metrics, PoolMeasurement } from "../health/metrics.ts";
-import type { EndedEvent, StepEvent } from "../protocol/runner.ts";
+import type { EndedEvent, Memory, StepEvent } from "../protocol/runner.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { Job } from "./job.ts";
+import { larger } from "./memory/memory.ts";
 import type { RunnerView } from "./plan.ts";
 import type { RunnerProcess } from "./runner-process.ts";
 
@@ -9,17 +10,26 @@ import type { RunnerProcess } from "./runner-process.ts";
 export class Resident {
   readonly entry: CatalogueEntry;
   readonly runner: RunnerProcess;
+  readonly startedAt = performance.now();
+  /** It makes room for another model: since when. */
+  closedAt: number | undefined;
+  /** It goes as soon as it has nothing to do. */
+  isUnloading = false;
   readonly #slots: number;
+  readonly #estimate: Memory;
   readonly #metrics: Metrics;
   readonly #jobs = new Map<string, Job>();
   #readyAt: number | undefined;
+  #idleSince = 0;
+  #hasWorked = false;
   /** Grows with every use in the pool. */
   #lastUsed: number;
 
-  constructor(entry: CatalogueEntry, runner: RunnerProcess, slots: number, metrics: Metrics, use: number) {
+  constructor(entry: CatalogueEntry, runner: RunnerProcess, slots: number, estimate: Memory, metrics: Metrics, use: number) {
     this.entry = entry;
     this.runner = runner;
     this.#slots = slots;
+    this.#estimate = estimate;
     this.#metrics = metrics;
     this.#lastUsed = use;
   }
@@ -32,14 +42,22 @@ export class Resident {
     return this.#readyAt !== undefined;
   }
 
+  /** What it takes, or is expected to. */
+  get memory(): Memory {
+    const { state } = this.runner;
+    return state.name === "ready" ? larger(state.model.memory, this.#estimate) : this.#estimate;
+  }
+
   /** @returns how long it took, in seconds */
   becameReady(): number {
     this.#readyAt = performance.now();
-    return (this.#readyAt - this.runner.spawnedAt) / 1_000;
+    this.#idleSince = this.#readyAt;
+    return (this.#readyAt - this.startedAt) / 1_000;
   }
 
   take(job: Job, use: number): void {
     this.#jobs.set(job.request.id, job);
+    this.#hasWorked = true;
     this.#lastUsed = use;
     this.runner.send(job.command());
   }
@@ -66,7 +84,7 @@ export class Resident {
     const job = this.#jobs.get(id);
     if (job === undefined || job.hasStarted) return;
     const model = this.entry.id;
-    job.start(promptTokens, cachedTokens, Math.max(0, (this.#readyAt ?? 0) - Math.max(job.acceptedAt, this.runner.spawnedAt)));
+    job.start(promptTokens, cachedTokens, Math.max(0, (this.#readyAt ?? 0) - Math.max(job.acceptedAt, this.startedAt)));
     this.#metrics.queueSeconds.observe({ model }, job.queueMs / 1_000);
     this.#metrics.promptTokens.inc({ model }, promptTokens);
     this.#metrics.cachedTokens.inc({ model }, cachedTokens);
@@ -86,18 +104,26 @@ export class Resident {
     const job = this.#jobs.get(ended.id);
     if (job === undefined) return [];
     this.#jobs.delete(ended.id);
+    this.#idleSince = performance.now();
     job.end(ended);
     return [job];
   }
 
-  view(): RunnerView {
+  view(isPinned: boolean): RunnerView {
     const state = this.runner.state.name;
     return {
       modelId: this.entry.id,
       phase: state === "ready" ? "ready" : state === "draining" ? "leaving" : "loading",
+      memory: this.memory,
       freeSlots: this.#slots - this.#jobs.size,
       runningJobs: this.#jobs.size,
       lastUsed: this.#lastUsed,
+      readyAt: this.#readyAt ?? 0,
+      idleSince: this.#idleSince,
+      hasWorked: this.#hasWorked,
+      closedAt: this.closedAt,
+      isPinned,
+      isUnloading: this.isUnloading,
     };
   }
 
@@ -110,8 +136,7 @@ export class Resident {
       slots: this.#slots,
       cachedTokens: statistics.cachedTokens,
       contextTokens: loaded === undefined ? 0 : loaded.contextSize * loaded.slots,
-      memoryBytes: loaded?.memoryBytes ?? 0,
-      videoMemoryBytes: loaded?.videoMemoryBytes ?? 0,
+      memory: this.memory,
     };
   }
 }

@@ -4,7 +4,16 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
-import { runnerEvent, type LoadCommand, type RunnerCommand, type SlotStatistics, type StepEvent } from "../protocol/runner.ts";
+import {
+  runnerEvent,
+  type EstimateCommand,
+  type LoadCommand,
+  type Memory,
+  type PrepareCommand,
+  type RunnerCommand,
+  type SlotStatistics,
+  type StepEvent,
+} from "../protocol/runner.ts";
 import { hasEnded, transition, type RunnerState } from "./runner-state.ts";
 
 export interface RunnerObserver {
@@ -34,33 +43,46 @@ const keptLines = 12;
 /** What a runner may see of the server's environment: no secrets. */
 const passedOn = /^(PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|(CUDA|NVIDIA|GGML|VK|HIP|ROCR)_.*)$/;
 
-/** One child process that holds one loaded model. Whatever happens to it, the server goes on. */
+/** A runner has ended before it did what it was asked to. `refused`: it said itself that the model cannot be used. */
+export class RunnerFailure extends Error {
+  readonly refused: boolean;
+
+  constructor(cause: string, refused: boolean) {
+    super(cause);
+    this.refused = refused;
+  }
+}
+
+/**
+ * One child process that opens the backend and then waits for a model to load, or to tell the memory of. Whatever happens
+ * to it, the server goes on.
+ */
 export class RunnerProcess {
-  readonly modelId: string;
-  readonly spawnedAt = performance.now();
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
-  readonly #log: Logger;
-  readonly #observer: RunnerObserver;
+  #log: Logger;
+  #observer: RunnerObserver;
+  #onEstimated: (memory: Memory) => void = () => undefined;
   readonly #lastLines: string[] = [];
   readonly #watchdog: NodeJS.Timeout;
   readonly #silence: SilenceLimits;
   #state: RunnerState = { name: "starting" };
   #statistics: SlotStatistics = { busySlots: 0, cachedTokens: 0 };
   #lastHeard = performance.now();
-  #loadFailure: string | undefined;
+  /** What it has been asked and not answered. Of a load there is no end: from then on it must always be heard of. */
+  #unanswered = 0;
+  #refusal: string | undefined;
   #hung = false;
 
-  constructor(modelId: string, load: LoadCommand, log: Logger, observer: RunnerObserver, silence = defaultSilence) {
-    this.modelId = modelId;
+  constructor(backend: Omit<PrepareCommand, "type">, log: Logger, observer: RunnerObserver, silence = defaultSilence) {
     this.#silence = silence;
     this.#observer = observer;
     this.#child = fork(program, [], {
-      env: environment(load.gpu),
+      env: environment(backend.gpu),
       execArgv: [`--max-old-space-size=${heapMegabytes}`],
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
-    this.#log = log.child({ model: modelId, runner: this.#child.pid });
+    this.#log = log.child({ runner: this.#child.pid });
     this.#child.on("message", (message) => {
       this.#receive(message);
     });
@@ -80,7 +102,26 @@ export class RunnerProcess {
         resolve();
       });
     });
-    this.send(load);
+    this.#ask({ type: "prepare", ...backend });
+  }
+
+  /** Loads a model. From here on the runner belongs to it. */
+  load(modelId: string, command: LoadCommand, observer: RunnerObserver): void {
+    this.#log = this.#log.child({ model: modelId });
+    this.#observer = observer;
+    this.#ask(command);
+  }
+
+  /** How much memory a model would take. @throws {RunnerFailure} when the runner refuses it or dies of it */
+  async estimate(command: EstimateCommand): Promise<Memory> {
+    const estimated = new Promise<Memory>((resolve) => {
+      this.#onEstimated = resolve;
+    });
+    this.#ask(command);
+    const memory = await Promise.race([estimated, this.exited]);
+    if (memory !== undefined) return memory;
+    const { cause, refused } = this.#state.name === "failed" ? this.#state : { cause: "the runner was stopped", refused: false };
+    throw new RunnerFailure(cause, refused);
   }
 
   get state(): RunnerState {
@@ -131,14 +172,22 @@ export class RunnerProcess {
       case "log":
         this.#log[event.level](event.message);
         break;
+      case "prepared":
+        this.#unanswered--;
+        this.#enter({ name: "prepared", freeVideoMemory: event.freeVideoMemory });
+        break;
+      case "estimated":
+        this.#unanswered--;
+        this.#onEstimated(event.memory);
+        break;
       case "progress":
         this.#enter(event.phase === "loading" ? { name: "loading", progress: event.progress } : { name: "warming" });
         break;
       case "ready":
         this.#enter({ name: "ready", model: event.model });
         break;
-      case "load_failed":
-        this.#loadFailure = event.message;
+      case "refused":
+        this.#refusal = event.message;
         break;
     }
   }
@@ -152,20 +201,27 @@ export class RunnerProcess {
 
   #end(code: number | null, signal: NodeJS.Signals | null): void {
     const expected = this.#state.name === "draining";
-    const refused = this.#loadFailure !== undefined;
+    const refused = this.#refusal !== undefined;
     this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused });
   }
 
   #causeOfDeath(code: number | null, signal: NodeJS.Signals | null): string {
-    if (this.#loadFailure !== undefined) return this.#loadFailure;
+    if (this.#refusal !== undefined) return this.#refusal;
     if (this.#hung) return `the runner stopped answering while ${this.#state.name} and was killed`;
     const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
     return [`the runner ${how} while ${this.#state.name}`, ...this.#lastLines].join("; ");
   }
 
+  #ask(command: PrepareCommand | EstimateCommand | LoadCommand): void {
+    this.#unanswered++;
+    this.#lastHeard = performance.now();
+    this.send(command);
+  }
+
   #checkSilence(): void {
+    if (this.#unanswered === 0 || hasEnded(this.#state)) return;
     const limitMs = this.#state.name === "ready" ? this.#silence.serving : this.#silence.loading;
-    if (hasEnded(this.#state) || performance.now() - this.#lastHeard < limitMs) return;
+    if (performance.now() - this.#lastHeard < limitMs) return;
     this.#hung = true;
     this.kill();
   }
@@ -181,7 +237,7 @@ export class RunnerProcess {
   }
 }
 
-function environment(gpu: LoadCommand["gpu"]): NodeJS.ProcessEnv {
+function environment(gpu: PrepareCommand["gpu"]): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => passedOn.test(name));
   return {
     ...Object.fromEntries(inherited),
@@ -196,6 +252,6 @@ function environment(gpu: LoadCommand["gpu"]): NodeJS.ProcessEnv {
  * On the CPU every batch starts compute threads that spin at barriers, and a second pool thread makes batches collide:
  * 124 instead of 675 tokens/s were measured on a tiny model. On a GPU more threads let slots sample in parallel.
  */
-function threadPoolSize(gpu: LoadCommand["gpu"]): number {
+function threadPoolSize(gpu: PrepareCommand["gpu"]): number {
   return gpu !== "off" && existsSync("/dev/nvidiactl") ? 8 : 1;
 }

@@ -3,11 +3,13 @@ import type { LoadedModel } from "../protocol/runner.ts";
 /**
  * The life of a runner:
  *
- *     starting -> loading -> warming -> ready -> draining -> stopped
- *         \___________\_________\________\__________\----> failed
+ *     starting -> prepared -> loading -> warming -> ready -> draining -> stopped
+ *         \___________\__________\_________\________\__________\----> failed
  */
 export type RunnerState =
   | { readonly name: "starting" }
+  /** The backend is open, and there is no model yet. */
+  | { readonly name: "prepared"; readonly freeVideoMemory: number }
   | { readonly name: "loading"; readonly progress: number }
   | { readonly name: "warming" }
   | { readonly name: "ready"; readonly model: LoadedModel }
@@ -17,7 +19,8 @@ export type RunnerState =
   | { readonly name: "failed"; readonly cause: string; readonly refused: boolean };
 
 const successors = {
-  starting: ["loading", "warming", "draining", "stopped", "failed"],
+  starting: ["prepared", "draining", "stopped", "failed"],
+  prepared: ["loading", "draining", "stopped", "failed"],
   loading: ["loading", "warming", "draining", "stopped", "failed"],
   warming: ["ready", "draining", "stopped", "failed"],
   ready: ["draining", "failed"],

@@ -8,19 +8,31 @@ const token = z.int().min(0);
 
 export const gpuModes = ["auto", "off", "required"] as const;
 
-const loadCommand = z.strictObject({
-  type: z.literal("load"),
+const backendFields = { gpu: z.enum(gpuModes), threads: z.int().min(1) };
+
+/** What decides how much memory a model takes. */
+const shapeFields = {
   path: z.string(),
   /** Tokens per slot; lowered to what the model was trained for. */
   contextSize: z.int().min(1),
   slots: z.int().min(1),
   /** Most tokens in one llama.cpp batch. */
   batchSize: z.int().min(1),
-  threads: z.int().min(1),
-  gpu: z.enum(gpuModes),
+  /** Tokens that the tokenizer knows. */
+  vocabularySize: z.int().min(0),
+};
+
+/** Opens the backend. It comes first, and everything else takes less time after it. */
+const prepareCommand = z.strictObject({ type: z.literal("prepare"), ...backendFields });
+
+/** Goes through the motions of loading, without the memory. */
+const estimateCommand = z.strictObject({ type: z.literal("estimate"), ...shapeFields });
+
+const loadCommand = z.strictObject({
+  type: z.literal("load"),
+  ...shapeFields,
   /** The chat template to use instead of one that the runner chooses by the vocabulary. */
   template: z.string().optional(),
-  vocabularySize: z.int().min(0),
 });
 
 const generateCommand = z.strictObject({
@@ -48,6 +60,8 @@ const generateCommand = z.strictObject({
 });
 
 export const runnerCommand = z.discriminatedUnion("type", [
+  prepareCommand,
+  estimateCommand,
   loadCommand,
   generateCommand,
   z.strictObject({ type: z.literal("cancel"), id: z.string() }),
@@ -80,14 +94,17 @@ export const slotStatistics = z.strictObject({
   cachedTokens: z.int(),
 });
 
+/** Main memory and GPU memory, in bytes. */
+export const memory = z.strictObject({ ram: z.int().min(0), vram: z.int().min(0) });
+
 export const loadedModel = z.strictObject({
   contextSize: z.int(),
   slots: z.int(),
   /** What does the arithmetic: cpu, cuda, vulkan, metal. */
   backend: z.string(),
   threads: z.int(),
-  memoryBytes: z.int(),
-  videoMemoryBytes: z.int(),
+  /** What the process holds, as the operating system counts it, and what llama.cpp took of the GPU. */
+  memory,
   /** Where the chat template comes from: the file, or one of ours. */
   template: z.string(),
 });
@@ -95,9 +112,18 @@ export const loadedModel = z.strictObject({
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
 
 export const runnerEvent = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("prepared"),
+    /** cpu, cuda, vulkan, metal. */
+    backend: z.string(),
+    /** GPU memory that nobody uses, in bytes. */
+    freeVideoMemory: z.int().min(0),
+  }),
+  z.strictObject({ type: z.literal("estimated"), memory }),
   z.strictObject({ type: z.literal("progress"), phase: z.enum(["loading", "warming"]), progress: z.number() }),
   z.strictObject({ type: z.literal("ready"), model: loadedModel }),
-  z.strictObject({ type: z.literal("load_failed"), message: z.string() }),
+  /** The backend, or the model, cannot be used. The process ends. */
+  z.strictObject({ type: z.literal("refused"), message: z.string() }),
   z.strictObject({
     type: z.literal("step"),
     /** Milliseconds on the runner's own steady clock, when the step's tokens were sampled. */
@@ -110,7 +136,10 @@ export const runnerEvent = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("log"), level: z.enum(logLevels), message: z.string() }),
 ]);
 
+export type PrepareCommand = z.output<typeof prepareCommand>;
+export type EstimateCommand = z.output<typeof estimateCommand>;
 export type LoadCommand = z.output<typeof loadCommand>;
+export type Memory = z.output<typeof memory>;
 export type GenerateCommand = z.output<typeof generateCommand>;
 export type RunnerCommand = z.output<typeof runnerCommand>;
 export type RunnerEvent = z.output<typeof runnerEvent>;

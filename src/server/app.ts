@@ -2,6 +2,8 @@ import { isUtf8 } from "node:buffer";
 import express, { type Express, type Response, type Router as ExpressRouter } from "express";
 import type { Probe } from "../health/probes.ts";
 import { LlamapodError } from "../protocol/errors.ts";
+import { modelRoutes } from "./api/models.ts";
+import { operationRoutes } from "./api/operations.ts";
 import type { ServerContext } from "./context.ts";
 import { guard } from "./guard.ts";
 import { openaiRoutes } from "./openai/routes.ts";
@@ -21,6 +23,7 @@ export function createApp(context: ServerContext): Express {
   app.use(express.json({ limit: context.maxMessageBytes, verify: refuseBrokenText }));
   app.use(openaiRoutes(context));
   app.use(modelRoutes(context));
+  app.use(operationRoutes(context));
   app.use(pageRoutes());
   app.use((request) => {
     throw new LlamapodError("not_found", `There is no ${request.method} ${request.path}.`);
@@ -38,23 +41,6 @@ function healthRoutes({ probes, metrics }: ServerContext): ExpressRouter {
   router.get("/metrics", async (_request, response) => {
     metrics.ready.set(probes.ready().ok ? 1 : 0);
     response.type(metrics.contentType).send(await metrics.text());
-  });
-  return router;
-}
-
-function modelRoutes({ pool }: ServerContext): ExpressRouter {
-  const router = express.Router();
-  router.get("/api/models", (_request, response) => {
-    response.json({
-      models: pool.models.map(({ id, state, active, sizeBytes, progress, reason }) => ({
-        id,
-        state,
-        active,
-        size_bytes: sizeBytes,
-        progress,
-        reason,
-      })),
-    });
   });
   return router;
 }

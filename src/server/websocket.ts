@@ -120,7 +120,8 @@ export class StreamEndpoint {
       heartbeatSeconds,
       limits: { max_message_bytes: maxMessageBytes },
       switchTo: async (model) => {
-        pool.activate(await pool.resolve(model));
+        const { error } = await pool.switchTo(await pool.resolve(model)).ended;
+        if (error !== undefined) throw error;
       },
     };
   }

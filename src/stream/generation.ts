@@ -33,7 +33,6 @@ export interface Origin {
 export class Generation implements JobObserver {
   readonly id: string;
   readonly origin: Origin;
-  readonly #modelId: () => string;
   readonly #metrics: Metrics;
   readonly #subscribers = new Set<Subscriber>();
   readonly #ended: (generation: Generation) => void;
@@ -41,6 +40,8 @@ export class Generation implements JobObserver {
   readonly #hash = createHash("sha256");
   readonly #acceptedAt = performance.now();
   #state: "queued" | "running" | "ended" = "queued";
+  /** What a client calls a model is no label of metrics until the catalogue knows it. */
+  #modelId = "_other";
   #startedAt = 0;
   #firstTokenSeen = false;
   /** Tokens whose text has not come out yet. */
@@ -48,10 +49,9 @@ export class Generation implements JobObserver {
   #lastQueued: ServerMessageOf<"queued"> | undefined;
 
   /** @param onEnded told once, when the log is complete */
-  constructor(id: string, origin: Origin, modelId: () => string, metrics: Metrics, onEnded: (generation: Generation) => void) {
+  constructor(id: string, origin: Origin, metrics: Metrics, onEnded: (generation: Generation) => void) {
     this.id = id;
     this.origin = origin;
-    this.#modelId = modelId;
     this.#metrics = metrics;
     this.#ended = onEnded;
   }
@@ -97,6 +97,10 @@ export class Generation implements JobObserver {
     return merged;
   }
 
+  assigned(modelId: string): void {
+    this.#modelId = modelId;
+  }
+
   queued(position: number, reason: QueueReason): void {
     this.#lastQueued = { type: "queued", id: this.id, position, reason };
     for (const subscriber of this.#subscribers) subscriber.queued(this.#lastQueued);
@@ -105,13 +109,13 @@ export class Generation implements JobObserver {
   started(promptTokens: number, cachedTokens: number): void {
     this.#state = "running";
     this.#startedAt = performance.now();
-    this.#append({ type: "started", model: this.#modelId(), prompt_tokens: promptTokens, cached_tokens: cachedTokens });
+    this.#append({ type: "started", model: this.#modelId, prompt_tokens: promptTokens, cached_tokens: cachedTokens });
   }
 
   produced(text: string, tokens: number): void {
     if (tokens > 0 && !this.#firstTokenSeen) {
       this.#firstTokenSeen = true;
-      this.#metrics.firstTokenSeconds.observe({ model: this.#modelId() }, this.#elapsedSeconds());
+      this.#metrics.firstTokenSeconds.observe({ model: this.#modelId }, this.#elapsedSeconds());
     }
     this.#silentTokens += tokens;
     if (text === "") return;
@@ -130,14 +134,14 @@ export class Generation implements JobObserver {
   failed(error: LlamapodError): void {
     if (this.hasEnded) return;
     this.#end("error");
-    this.#metrics.requestErrors.inc({ model: this.#modelId(), code: error.code });
+    this.#metrics.requestErrors.inc({ model: this.#modelId, code: error.code });
     this.#append(errorMessage(error));
     this.#ended(this);
   }
 
   #end(outcome: "ok" | "cancelled" | "error"): void {
     this.#state = "ended";
-    const model = this.#modelId();
+    const model = this.#modelId;
     this.#metrics.requests.inc({ model, ...this.origin, outcome });
     this.#metrics.requestSeconds.observe({ model }, this.#elapsedSeconds());
   }

@@ -85,17 +85,13 @@ export class Generations {
       throw new LlamapodError("idempotency_conflict", message, { param: "id" });
     }
     clearTimeout(known?.timer);
-    // What a client calls a model is no label of metrics until the catalogue knows it.
-    let model = "_other";
     const onEnded = () => {
       this.#keep(key);
     };
-    const generation = new Generation(id, origin, () => model, this.#metrics, onEnded);
+    const generation = new Generation(id, origin, this.#metrics, onEnded);
     const entry: Entry = { generation, jobId: randomUUID(), fingerprint, timer: undefined, cancelled: false };
     this.#entries.set(key, entry);
-    this.#submit(entry, request, (resolved) => {
-      model = resolved;
-    }).catch((thrown: unknown) => {
+    this.#submit(owner, entry, request).catch((thrown: unknown) => {
       generation.failed(toLlamapodError(thrown));
     });
     return generation;
@@ -136,12 +132,14 @@ export class Generations {
     if (generation?.hasEnded === true && seq >= generation.lastSeq) this.#forget(key);
   }
 
-  async #submit(entry: Entry, request: GenerationRequest, onResolved: (model: string) => void): Promise<void> {
+  async #submit(owner: string, entry: Entry, request: GenerationRequest): Promise<void> {
     const { id: modelId } = await this.#pool.resolve(request.model);
-    onResolved(modelId);
     const job: JobRequest = {
       id: entry.jobId,
       modelId,
+      namesModel: request.model !== undefined,
+      client: owner,
+      priority: 0,
       prompt: request.prompt,
       sampling: { ...samplingDefaults, seed: randomInt(2 ** 32), ...request.sampling },
       maxTokens: request.maxTokens,

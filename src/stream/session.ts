@@ -31,7 +31,7 @@ export interface SessionContext {
   readonly server: string;
   readonly heartbeatSeconds: number;
   readonly limits: Readonly<Record<string, number>>;
-  /** Makes a model active. @throws {LlamapodError} */
+  /** Resolves when a model has become active. @throws {LlamapodError} why it has not */
   readonly switchTo: (model: string) => Promise<void>;
 }
 

@@ -1,5 +1,6 @@
-import { metadataString, readGgufHeader } from "../../src/models/gguf/header.ts";
+import { metadataString, readGgufHeader, vocabularySize as tokenCount } from "../../src/models/gguf/header.ts";
 import { chatFormat } from "../../src/models/runner/chat-formats.ts";
+import { openBackend } from "../../src/models/runner/bindings.ts";
 import { Engine } from "../../src/models/runner/engine.ts";
 import { PromptBuilder } from "../../src/models/runner/prompt.ts";
 import { StepLoop } from "../../src/models/runner/step-loop.ts";
@@ -66,24 +67,11 @@ export class Loaded {
 
   static async file(path: string, { slots = 4, batchSize = 512, contextSize = 1024 } = {}): Promise<Loaded> {
     const header = await readGgufHeader(path);
-    const tokens = header.metadata.get("tokenizer.ggml.tokens");
     const template = metadataString(header, "tokenizer.chat_template");
-    const vocabularySize = typeof tokens === "object" ? tokens.length : 0;
-    const command = {
-      type: "load" as const,
-      path,
-      contextSize,
-      slots,
-      batchSize,
-      threads: 1,
-      gpu: "off" as const,
-      vocabularySize,
-    };
-    const engine = await Engine.load(
-      command,
-      () => undefined,
-      () => undefined,
-    );
+    const vocabularySize = tokenCount(header);
+    const backend = await openBackend({ type: "prepare", gpu: "off", threads: 1 }, () => undefined);
+    const command = { type: "load" as const, path, contextSize, slots, batchSize, vocabularySize };
+    const engine = await Engine.load(backend, command, 1, () => undefined);
     return new Loaded(engine, template, vocabularySize, batchSize);
   }
 

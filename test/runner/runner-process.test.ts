@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { metadataString, readGgufHeader } from "../../src/models/gguf/header.ts";
+import { metadataString, readGgufHeader, vocabularySize } from "../../src/models/gguf/header.ts";
 import { RunnerProcess } from "../../src/models/runner-process.ts";
 import { transition, type RunnerState } from "../../src/models/runner-state.ts";
 import { u32 } from "../fixtures/gguf-header.ts";
@@ -27,7 +27,6 @@ interface Watched {
 
 async function start(path: string, silenceMs?: number): Promise<Watched> {
   const header = await readGgufHeader(path);
-  const tokens = header.metadata.get("tokenizer.ggml.tokens");
   const states: RunnerState["name"][] = [];
   const changes = new EventTarget();
   const load = {
@@ -36,10 +35,8 @@ async function start(path: string, silenceMs?: number): Promise<Watched> {
     contextSize: 512,
     slots: 2,
     batchSize: 512,
-    threads: 1,
-    gpu: "off" as const,
     template: metadataString(header, "tokenizer.chat_template"),
-    vocabularySize: typeof tokens === "object" ? tokens.length : 0,
+    vocabularySize: vocabularySize(header),
   };
   const observer = {
     stateChanged: ({ state }: RunnerProcess) => {
@@ -49,12 +46,12 @@ async function start(path: string, silenceMs?: number): Promise<Watched> {
     stepped: () => undefined,
   };
   const runner = new RunnerProcess(
-    "tiny",
-    load,
+    { gpu: "off", threads: 1 },
     silent,
     observer,
     silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs },
   );
+  runner.load("tiny", load, observer);
   const until = async (name: RunnerState["name"]) => {
     while (runner.state.name !== name) await once(changes, "change");
     return runner.state;
@@ -70,14 +67,11 @@ test("a runner loads, becomes ready, and stops when it is asked to", async () =>
   const { runner, states, until } = await start(await tinyModel("gpt2"));
   const state = await until("ready");
   assert.ok(
-    state.name === "ready" && state.model.backend === "cpu" && state.model.template === "file" && state.model.memoryBytes > 0,
+    state.name === "ready" && state.model.backend === "cpu" && state.model.template === "file" && state.model.memory.ram > 0,
   );
   await runner.stop(10_000);
   assert.equal(runner.state.name, "stopped");
-  assert.deepEqual(
-    states.filter((name) => name !== "loading"),
-    ["warming", "ready", "draining", "stopped"],
-  );
+  assert.deepEqual(states, ["prepared", "loading", "warming", "ready", "draining", "stopped"]);
 });
 
 test("a runner that is killed has failed, and says by what", async () => {
@@ -102,7 +96,7 @@ test("a template that never ends keeps its runner from becoming ready, and is en
 
 test("a template that eats memory ends its runner, and nothing else", async () => {
   const { states, until } = await start(await hostileFile("memory-template", folder));
-  assert.match(causeOf(await until("failed")), /while (starting|loading|warming)/);
+  assert.match(causeOf(await until("failed")), /while (starting|prepared|loading|warming)/);
   assert.ok(!states.includes("ready"));
 });
 
@@ -134,7 +128,7 @@ test("a runner sees none of the server's secrets", async () => {
 test("a state is only followed by one that the lifecycle allows", () => {
   const warming: RunnerState = { name: "warming" };
   const failed: RunnerState = { name: "failed", cause: "", refused: false };
-  assert.equal(transition({ name: "starting" }, warming), warming);
+  assert.equal(transition({ name: "loading", progress: 1 }, warming), warming);
   assert.equal(transition({ name: "draining" }, warming), undefined);
   assert.equal(transition(failed, { name: "stopped" }), undefined);
   assert.equal(transition({ name: "stopped" }, failed), undefined);

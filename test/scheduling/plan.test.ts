@@ -1,143 +1,197 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { plan, type PlanView, type RunnerView } from "../../src/models/plan.ts";
+import { forecast } from "../../src/models/plan.ts";
+import { limits, ResidencyWorld } from "./residency-world.ts";
 
-const modelId = fc.constantFrom("a", "b", "c");
+const memory = { a: 4, b: 3, c: 2, d: 9 };
+const models = Object.keys(memory);
+const modelId = fc.constantFrom(...models);
 
-const runners = fc.uniqueArray(
-  fc.record<RunnerView>({
-    modelId,
-    phase: fc.constantFrom("loading", "ready", "leaving"),
-    freeSlots: fc.nat({ max: 3 }),
-    runningJobs: fc.nat({ max: 3 }),
-    lastUsed: fc.nat({ max: 9 }),
-  }),
-  { selector: (runner) => runner.modelId, maxLength: 3 },
+const happening = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ type: fc.constant("ask" as const), modelId }) },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant("end" as const), modelId }) },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant("progress" as const), modelId }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("fail" as const), modelId }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("switch" as const), modelId }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("call-off" as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("cancel" as const) }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("wait" as const), ms: fc.nat({ max: 8_000 }) }) },
 );
 
-const views: fc.Arbitrary<PlanView> = fc
-  .record({
-    waiting: fc.array(modelId, { maxLength: 8 }),
-    runners,
-    room: fc.nat({ max: 2 }),
-    activeModel: fc.option(modelId, { nil: undefined }),
-    switchingTo: fc.option(modelId, { nil: undefined }),
-    resting: fc.uniqueArray(modelId),
-  })
-  .map(({ waiting, room, resting, ...view }) => ({
-    ...view,
-    waiting: waiting.map((model, index) => ({ job: `job-${index}`, modelId: model })),
-    maxResident: Math.max(1, view.runners.length + room - 1),
-    resting: new Set(resting),
-  }));
-
-test("a decision never breaks a rule, whatever the situation", () => {
+test("whatever happens, memory is not exceeded, and every request ends once", () => {
   fc.assert(
-    fc.property(views, (view) => {
-      const decisions = plan(view);
-      const runnerOf = (id: string) => view.runners.find((runner) => runner.modelId === id);
-      const starts = decisions.filter(({ type }) => type === "start");
-      assert.ok(
-        starts.length === 0 || view.runners.length + starts.length <= view.maxResident,
-        "starts within the room there is",
-      );
-      for (const decision of decisions) {
-        const runner = runnerOf(decision.modelId);
-        if (decision.type === "start") assert.ok(runner === undefined && !view.resting.has(decision.modelId));
-        if (decision.type === "stop") assert.ok(runner?.phase === "ready" && runner.runningJobs === 0);
-        if (decision.type === "dispatch") assert.equal(runner?.phase, "ready");
-      }
-      for (const { modelId: id, freeSlots } of view.runners) {
-        const dispatched = decisions.flatMap((decision) =>
-          decision.type === "dispatch" && decision.modelId === id ? [decision.job] : [],
-        );
-        const first = view.waiting.filter((job) => job.modelId === id).slice(0, dispatched.length);
-        assert.ok(dispatched.length <= freeSlots);
-        assert.deepEqual(
-          dispatched,
-          first.map(({ job }) => job),
-          "in order of arrival",
-        );
-      }
-    }),
-    { numRuns: 3_000 },
+    fc.property(
+      fc.array(happening, { maxLength: 60 }),
+      fc.integer({ min: 4, max: 12 }),
+      fc.integer({ min: 1, max: 3 }),
+      (script, capacity, maxResident) => {
+        const world = new ResidencyWorld(memory, capacity, maxResident);
+        for (const event of script) {
+          if (event.type === "ask") world.ask(event.modelId);
+          if (event.type === "end") world.endJob(event.modelId);
+          if (event.type === "progress") world.progress(event.modelId);
+          if (event.type === "fail") world.failLoad(event.modelId);
+          if (event.type === "switch") world.switchingTo = event.modelId;
+          if (event.type === "call-off") world.switchingTo = undefined;
+          if (event.type === "cancel") world.cancelWaiting();
+          if (event.type === "wait") world.now += event.ms;
+          world.settle();
+        }
+        runToTheEnd(world);
+        const ended = [...world.served, ...world.refused];
+        assert.equal(ended.length, world.asked);
+        assert.equal(new Set(ended).size, ended.length, "a request ended twice");
+        assert.equal(world.switchingTo, undefined, "a switch was never completed");
+      },
+    ),
+    { numRuns: 1_000 },
   );
 });
 
-const slots = 2;
-
-interface Simulated {
-  phase: RunnerView["phase"];
-  jobs: string[];
-  lastUsed: number;
+/** Lets everything that runs end, and time pass, until nothing is left to do. */
+function runToTheEnd(world: ResidencyWorld): void {
+  for (let round = 0; ; round++) {
+    assert.ok(round < 2_000, `${world.waiting.length} requests are never served`);
+    const wakeAt = world.settle();
+    const moved = models.map((id) => world.progress(id) || world.endJob(id)).includes(true);
+    if (moved) continue;
+    if (world.waiting.length === 0 && world.switchingTo === undefined) return;
+    assert.ok(wakeAt < Infinity && wakeAt > world.now, "requests wait, and nothing will ever happen");
+    world.now = wakeAt;
+  }
 }
 
-test("every job is served in the end, and no more models are loaded than fit, in any order of events", () => {
-  const events = fc.array(fc.oneof(modelId, fc.constantFrom("end", "progress")), { maxLength: 120 });
-  fc.assert(
-    fc.property(events, fc.integer({ min: 1, max: 2 }), fc.infiniteStream(fc.nat()), (script, maxResident, choices) => {
-      const loaded = new Map<string, Simulated>();
-      let waiting: { job: string; modelId: string }[] = [];
-      let served = 0;
-      let uses = 0;
-      const settle = () => {
-        for (let round = 0; ; round++) {
-          assert.ok(round < 100, "decisions come to an end");
-          const decisions = plan({
-            waiting,
-            runners: [...loaded].map(([id, { phase, jobs, lastUsed }]) => ({
-              modelId: id,
-              phase,
-              freeSlots: slots - jobs.length,
-              runningJobs: jobs.length,
-              lastUsed,
-            })),
-            maxResident,
-            activeModel: "a",
-            switchingTo: undefined,
-            resting: new Set(),
-          });
-          if (decisions.length === 0) return;
-          for (const decision of decisions) {
-            const runner = loaded.get(decision.modelId);
-            if (decision.type === "start") loaded.set(decision.modelId, { phase: "loading", jobs: [], lastUsed: ++uses });
-            else if (runner === undefined) assert.fail("a decision about a model that is not there");
-            else if (decision.type === "stop") runner.phase = "leaving";
-            else {
-              runner.jobs.push(decision.job);
-              runner.lastUsed = ++uses;
-              waiting = waiting.filter(({ job }) => job !== decision.job);
-            }
-          }
-          assert.ok(loaded.size <= maxResident);
-        }
-      };
-      const pick = <Item>(items: readonly Item[]): Item | undefined =>
-        items[(choices.next().value ?? 0) % Math.max(1, items.length)];
-      const end = () => {
-        const busy = pick([...loaded.values()].filter(({ jobs }) => jobs.length > 0));
-        if (busy?.jobs.shift() !== undefined) served++;
-      };
-      const progress = () => {
-        const moving = pick([...loaded].filter(([, { phase }]) => phase !== "ready"));
-        if (moving?.[1].phase === "loading") moving[1].phase = "ready";
-        else if (moving !== undefined) loaded.delete(moving[0]);
-      };
-      let asked = 0;
-      for (const event of script) {
-        if (event === "end") end();
-        else if (event === "progress") progress();
-        else waiting.push({ job: `job-${asked++}`, modelId: event });
-        settle();
-      }
-      for (let round = 0; served < asked; round++) {
-        assert.ok(round < 1_000, `${asked - served} jobs were never served`);
-        end();
-        progress();
-        settle();
-      }
-    }),
-    { numRuns: 500 },
-  );
+test("two models that do not fit together share the time under steady traffic: none starves, and switches are few", () => {
+  const world = new ResidencyWorld({ a: 4, b: 4 }, 6);
+  const [loadMs, jobMs, stepMs, minutes] = [1_000, 800, 100, 2];
+  const doneAt = new Map<string, number>();
+  for (; world.now < minutes * 60_000; world.now += stepMs) {
+    // More than one model could answer alone if it had to be loaded for each request.
+    if (world.now % 2_000 === 1) for (const id of ["a", "b"]) world.ask(id);
+    for (const [id, runner] of world.runners) {
+      const isDue = (key: string, ms: number) => world.now >= (doneAt.get(key) ?? doneAt.set(key, world.now + ms).get(key) ?? 0);
+      if (runner.phase !== "ready") {
+        if (isDue(`${id} ${runner.phase} ${world.started.length}`, loadMs)) world.progress(id);
+      } else for (const { job } of [...runner.jobs]) if (isDue(job, jobMs)) world.endJob(id);
+    }
+    world.settle();
+  }
+  const bound = limits.minResidencyMs + limits.parkAfterMs + 3 * loadMs;
+  const longest = Math.max(...world.waits, ...world.waiting.map(({ since }) => world.now - since));
+  assert.ok(longest <= 2 * bound, `somebody has waited ${longest} ms`);
+  assert.ok(world.started.length < world.asked / 3, `${world.started.length} loads for ${world.asked} requests`);
+  assert.ok(world.served.length > 0.8 * world.asked, `${world.served.length} of ${world.asked} were answered`);
 });
+
+test("a model that fits beside the others disturbs none of them", () => {
+  const world = loaded({ a: 4, b: 4 }, 8, "a");
+  world.ask("a");
+  world.settle();
+  world.switchingTo = "b";
+  world.settle();
+  assert.equal(world.runners.get("b")?.phase, "loading");
+  assert.equal(world.runners.get("a")?.closedAt, undefined);
+});
+
+test("what has nothing to do makes room at once, the least recently used first, and no more than is needed", () => {
+  const world = loaded({ a: 2, b: 2, c: 2, d: 3 }, 6, "a", "b", "c");
+  world.ask("d");
+  world.settle();
+  assert.deepEqual(phases(world), { a: "leaving", b: "leaving", c: "ready" });
+});
+
+test("a switch lets what runs go on for a while, then parks it, and it goes on when there is room again", () => {
+  const world = loaded({ a: 4, b: 4 }, 6, "a");
+  world.ask("a");
+  world.settle();
+  world.switchingTo = "b";
+  const wakeAt = world.settle();
+  assert.equal(wakeAt, world.now + limits.parkAfterMs);
+  assert.deepEqual(phases(world), { a: "ready" });
+  world.now = wakeAt;
+  world.settle();
+  assert.deepEqual(phases(world), { a: "leaving" });
+  world.progress("a");
+  world.settle();
+  world.progress("b");
+  world.settle();
+  assert.deepEqual([world.activeModel, world.parkings], ["b", 1]);
+  // Nobody has asked for b yet. It keeps its place for its time all the same.
+  world.now += limits.minResidencyMs;
+  world.settle();
+  world.progress("b");
+  world.settle();
+  world.progress("a");
+  world.settle();
+  assert.deepEqual([phases(world), world.runners.get("a")?.jobs.length], [{ a: "ready" }, 1]);
+});
+
+test("a switch that is called off while the old model drains leaves it as it was", () => {
+  const world = loaded({ a: 4, b: 4 }, 6, "a");
+  world.ask("a");
+  world.settle();
+  world.switchingTo = "b";
+  world.settle();
+  world.ask("a");
+  world.settle();
+  assert.equal(world.runners.get("a")?.jobs.length, 1);
+  world.switchingTo = undefined;
+  world.settle();
+  assert.equal(world.runners.get("a")?.jobs.length, 2);
+});
+
+test("a load that nobody waits for any more is stopped", () => {
+  const world = new ResidencyWorld({ a: 4 }, 6);
+  world.ask("a");
+  world.settle();
+  world.cancelWaiting();
+  world.settle();
+  assert.deepEqual(phases(world), { a: "leaving" });
+});
+
+test("what can never fit is refused before anything makes room, with what is missing", () => {
+  const world = loaded({ a: 4, b: 9 }, 6, "a");
+  const job = world.ask("b");
+  world.settle();
+  assert.deepEqual([world.refused, phases(world)], [[job], { a: "ready" }]);
+  assert.deepEqual(forecast(world.view(), "b", { ram: 9, vram: 0 }), { outcome: "short", missing: { ram: 3, vram: 0 } });
+});
+
+test("a pinned model makes room for nobody", () => {
+  const world = new ResidencyWorld({ a: 4, b: 4 }, 6, 16, ["a"]);
+  world.ask("a");
+  world.settle();
+  world.progress("a");
+  world.settle();
+  world.endJob("a");
+  const job = world.ask("b");
+  world.settle();
+  assert.deepEqual([world.refused, phases(world)], [[job], { a: "ready" }]);
+});
+
+test("a forecast says what a switch would do, and does nothing", () => {
+  const world = loaded({ a: 4, b: 4, c: 1 }, 6, "a");
+  const before = phases(world);
+  assert.deepEqual(forecast(world.view(), "a", { ram: 4, vram: 0 }), { outcome: "resident" });
+  assert.deepEqual(forecast(world.view(), "c", { ram: 1, vram: 0 }), { outcome: "beside" });
+  assert.deepEqual(forecast(world.view(), "b", { ram: 4, vram: 0 }), { outcome: "evicts", victims: ["a"] });
+  assert.deepEqual(phases(world), before);
+});
+
+function loaded(sizes: Readonly<Record<string, number>>, capacity: number, ...ids: readonly string[]): ResidencyWorld {
+  const world = new ResidencyWorld(sizes, capacity);
+  for (const id of ids) {
+    world.ask(id);
+    world.settle();
+    world.progress(id);
+    world.settle();
+    world.endJob(id);
+    world.settle();
+  }
+  return world;
+}
+
+function phases(world: ResidencyWorld): Record<string, string> {
+  return Object.fromEntries([...world.runners].map(([id, { phase }]) => [id, phase]));
+}

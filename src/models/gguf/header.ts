@@ -254,3 +254,9 @@ export function metadataNumber(header: GgufHeader, key: string): number | undefi
   const value = header.metadata.get(key);
   return typeof value === "bigint" ? Number(value) : typeof value === "number" ? value : undefined;
 }
+
+/** How many tokens the file's tokenizer knows. */
+export function vocabularySize(header: GgufHeader): number {
+  const tokens = header.metadata.get("tokenizer.ggml.tokens");
+  return typeof tokens === "object" ? tokens.length : 0;
+}

@@ -1,5 +1,5 @@
 import { getLlama, getModuleVersion, LlamaLogLevel, type Llama } from "node-llama-cpp";
-import type { LoadCommand } from "../../protocol/runner.ts";
+import type { PrepareCommand } from "../../protocol/runner.ts";
 
 /**
  * The part of node-llama-cpp's native module that the engine calls. None of it is public API: the version is pinned
@@ -15,7 +15,9 @@ interface NativeModelOptions {
   readonly addonExports: Bindings;
   readonly gpuLayers: number;
   readonly useMmap: boolean;
-  readonly onLoadProgress: (fraction: number) => void;
+  /** Makes the model and its contexts only count the memory that they would take. */
+  readonly noAlloc?: boolean;
+  readonly onLoadProgress?: (fraction: number) => void;
 }
 
 export interface NativeModel {
@@ -30,6 +32,7 @@ export interface NativeModel {
   shouldPrependBosToken(): boolean;
   getTrainContextSize(): number;
   getMemoryBreakdown(): { cpuRam: number; gpuVram: number };
+  dispose(): Promise<void>;
 }
 
 interface NativeContextOptions {
@@ -52,6 +55,7 @@ export interface NativeContext {
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
   disposeSequence(sequence: number): void;
   getMemoryBreakdown(): { cpuRam: number; gpuVram: number };
+  dispose(): Promise<void>;
 }
 
 export interface NativeSamplerConfig {
@@ -75,7 +79,16 @@ export interface NativeSampler {
 const supportedVersion = "3.22.1";
 
 const requiredMethods = {
-  AddonModel: ["init", "tokenize", "detokenize", "getTokenString", "getTokenAttributes", "isEogToken", "getMemoryBreakdown"],
+  AddonModel: [
+    "init",
+    "tokenize",
+    "detokenize",
+    "getTokenString",
+    "getTokenAttributes",
+    "isEogToken",
+    "getMemoryBreakdown",
+    "dispose",
+  ],
   AddonContext: [
     "init",
     "initBatch",
@@ -84,6 +97,8 @@ const requiredMethods = {
     "sampleToken",
     "removeTokenCellsFromSequence",
     "disposeSequence",
+    "getMemoryBreakdown",
+    "dispose",
   ],
   AddonSampler: ["applyConfig", "dispose"],
 } as const satisfies Record<keyof Bindings, readonly string[]>;
@@ -92,12 +107,14 @@ export interface Backend {
   readonly bindings: Bindings;
   /** cpu, cuda, vulkan or metal. */
   readonly name: string;
+  /** Of all GPUs together, in bytes. */
+  readonly freeVideoMemory: number;
 }
 
 export type LogLine = (level: "trace" | "debug" | "info" | "warn" | "error" | "fatal", message: string) => void;
 
 /** Loads the native library for the GPU or the CPU. @throws {Error} with the cause as its message. */
-export async function openBackend(gpu: LoadCommand["gpu"], threads: number, log: LogLine): Promise<Backend> {
+export async function openBackend({ gpu, threads }: PrepareCommand, log: LogLine): Promise<Backend> {
   const version = await getModuleVersion();
   if (version !== supportedVersion)
     throw new Error(`node-llama-cpp ${version} is installed, and llamapod needs ${supportedVersion}`);
@@ -116,7 +133,9 @@ export async function openBackend(gpu: LoadCommand["gpu"], threads: number, log:
   if (gpu === "required" && llama.gpu === false) {
     throw new Error("a GPU is required and llama.cpp found none that works; see the lines above, or set gpu to auto or off");
   }
-  return { bindings: bindingsOf(llama), name: llama.gpu === false ? "cpu" : llama.gpu };
+  if (llama.gpu === false) return { bindings: bindingsOf(llama), name: "cpu", freeVideoMemory: 0 };
+  const { free } = await llama.getVramState();
+  return { bindings: bindingsOf(llama), name: llama.gpu, freeVideoMemory: free };
 }
 
 const logLevelNames = {

@@ -1,6 +1,6 @@
 import type { Sampling } from "../../protocol/request.ts";
-import type { LoadCommand, LoadedModel } from "../../protocol/runner.ts";
-import { openBackend, type Backend, type LogLine, type NativeContext, type NativeModel } from "./bindings.ts";
+import type { EstimateCommand, LoadCommand, LoadedModel, Memory } from "../../protocol/runner.ts";
+import type { Backend, NativeContext, NativeModel } from "./bindings.ts";
 import { Sampler } from "./sampler.ts";
 
 /** Tokens of one slot in a batch. */
@@ -24,56 +24,48 @@ const contextPadding = 256;
 /** Bits of llama.cpp's `enum llama_token_attr`: tokens that text may turn into only where a template says so. */
 const controlAttributes = (1 << 0) | (1 << 3);
 
+type EngineInfo = Omit<LoadedModel, "template" | "memory">;
+
 /** A loaded model with its slots: everything the step loop asks of llama.cpp, and nothing else. */
 export class Engine {
-  readonly info: Omit<LoadedModel, "template">;
+  readonly info: EngineInfo;
+  /** What llama.cpp has allocated. The process itself comes on top. */
+  readonly allocated: Memory;
   readonly #backend: Backend;
   readonly #model: NativeModel;
   readonly #context: NativeContext;
 
-  private constructor(backend: Backend, model: NativeModel, context: NativeContext, info: Omit<LoadedModel, "template">) {
+  private constructor(backend: Backend, model: NativeModel, context: NativeContext, info: EngineInfo) {
     this.#backend = backend;
     this.#model = model;
     this.#context = context;
     this.info = info;
+    this.allocated = allocatedBy(model, context);
   }
 
   /**
    * @param onProgress told the fraction of the weights that is loaded
    * @throws {Error} when llama.cpp refuses; the cause is in the log lines before it
    */
-  static async load(command: LoadCommand, log: LogLine, onProgress: (fraction: number) => void): Promise<Engine> {
-    const backend = await openBackend(command.gpu, command.threads, log);
-    const model = new backend.bindings.AddonModel(command.path, {
-      addonExports: backend.bindings,
-      gpuLayers: backend.name === "cpu" ? 0 : everyLayer,
-      useMmap: true,
-      onLoadProgress: onProgress,
-    });
-    if (!(await model.init())) throw new Error("llama.cpp could not load the model");
+  static async load(
+    backend: Backend,
+    command: LoadCommand,
+    threads: number,
+    onProgress: (fraction: number) => void,
+  ): Promise<Engine> {
+    const model = await openModel(backend, command, { onLoadProgress: onProgress });
+    const { context, contextSize } = await openContext(backend, model, command, threads);
+    return new Engine(backend, model, context, { contextSize, slots: command.slots, backend: backend.name, threads });
+  }
 
-    const contextSize = pad(Math.min(command.contextSize, model.getTrainContextSize()));
-    const context = new backend.bindings.AddonContext(model, {
-      contextSize: contextSize * command.slots,
-      batchSize: Math.max(command.batchSize, command.slots),
-      sequences: command.slots,
-      flashAttention: "auto",
-      threads: command.threads,
-      // Without it, sliding-window models forget what prefix reuse needs.
-      swaFullCache: true,
-    });
-    if (!(await context.init())) {
-      throw new Error(`llama.cpp could not make a context of ${command.slots} slots with ${contextSize} tokens each`);
-    }
-    const [weights, cache] = [model.getMemoryBreakdown(), context.getMemoryBreakdown()];
-    return new Engine(backend, model, context, {
-      contextSize,
-      slots: command.slots,
-      backend: backend.name,
-      threads: command.threads,
-      memoryBytes: weights.cpuRam + cache.cpuRam,
-      videoMemoryBytes: weights.gpuVram + cache.gpuVram,
-    });
+  /** What `load` would allocate, found by llama.cpp itself without allocating it. @throws {Error} as `load` does */
+  static async estimate(backend: Backend, command: EstimateCommand): Promise<Memory> {
+    const model = await openModel(backend, command, { noAlloc: true });
+    const { context } = await openContext(backend, model, command, 1);
+    const memory = allocatedBy(model, context);
+    await context.dispose();
+    await model.dispose();
+    return memory;
   }
 
   /** @param parseSpecial whether the text of a control token becomes that token */
@@ -159,6 +151,49 @@ export class Engine {
 }
 
 const noLogits = new Uint32Array();
+
+async function openModel(
+  backend: Backend,
+  { path }: EstimateCommand | LoadCommand,
+  options: { noAlloc: true } | { onLoadProgress: (fraction: number) => void },
+): Promise<NativeModel> {
+  const model = new backend.bindings.AddonModel(path, {
+    addonExports: backend.bindings,
+    gpuLayers: backend.name === "cpu" ? 0 : everyLayer,
+    useMmap: true,
+    ...options,
+  });
+  if (!(await model.init())) throw new Error("llama.cpp could not load the model");
+  return model;
+}
+
+async function openContext(
+  backend: Backend,
+  model: NativeModel,
+  command: EstimateCommand | LoadCommand,
+  threads: number,
+): Promise<{ context: NativeContext; contextSize: number }> {
+  const { slots } = command;
+  const contextSize = pad(Math.min(command.contextSize, model.getTrainContextSize()));
+  const context = new backend.bindings.AddonContext(model, {
+    contextSize: contextSize * slots,
+    batchSize: Math.max(command.batchSize, slots),
+    sequences: slots,
+    flashAttention: "auto",
+    threads,
+    // Without it, sliding-window models forget what prefix reuse needs.
+    swaFullCache: true,
+  });
+  if (!(await context.init())) {
+    throw new Error(`llama.cpp could not make a context of ${slots} slots with ${contextSize} tokens each`);
+  }
+  return { context, contextSize };
+}
+
+function allocatedBy(model: NativeModel, context: NativeContext): Memory {
+  const [weights, cache] = [model.getMemoryBreakdown(), context.getMemoryBreakdown()];
+  return { ram: weights.cpuRam + cache.cpuRam, vram: weights.gpuVram + cache.gpuVram };
+}
 
 function pad(contextSize: number): number {
   return Math.ceil(contextSize / contextPadding) * contextPadding;

@@ -1,18 +1,32 @@
-import { runnerCommand, type LoadCommand, type RunnerEvent } from "../../protocol/runner.ts";
+import {
+  runnerCommand,
+  type EstimateCommand,
+  type LoadCommand,
+  type Memory,
+  type PrepareCommand,
+  type RunnerCommand,
+  type RunnerEvent,
+} from "../../protocol/runner.ts";
+import { openBackend, type Backend } from "./bindings.ts";
 import { chatFormat } from "./chat-formats.ts";
 import { Engine } from "./engine.ts";
 import { PromptBuilder } from "./prompt.ts";
 import { StepLoop } from "./step-loop.ts";
 
 /**
- * The runner process: holds one loaded model until it is told to stop, or until its server is gone. Whatever goes wrong
- * ends the process, and with it every byte that the model took.
+ * The runner process: opens the backend, tells what a model would take, and holds one loaded model until it is told to
+ * stop, or until its server is gone. Whatever goes wrong ends the process, and with it every byte that the model took.
  */
 
 const heartbeatMs = 1_000;
 
 /** llama.cpp says why a load failed in its log, not in what it returns; this many of its last complaints are kept. */
 const keptComplaints = 5;
+
+/** Of what llama.cpp keeps for a vocabulary beside what it reports: measured with 49,000 to 256,000 tokens. */
+const bytesPerToken = 220;
+
+const complaints: string[] = [];
 
 function send(event: RunnerEvent): void {
   process.send?.(event);
@@ -24,40 +38,45 @@ function sendAndExit(event: RunnerEvent, exitCode: number): void {
   process.send(event, () => process.exit(exitCode));
 }
 
-async function load(command: LoadCommand): Promise<StepLoop> {
-  const complaints: string[] = [];
-  try {
-    let reported = 0;
-    const engine = await Engine.load(
-      command,
-      (level, message) => {
-        if (level === "error" || level === "fatal") complaints.push(message);
-        send({ type: "log", level, message });
-      },
-      (progress) => {
-        if (progress < 1 && progress - reported < 0.05) return;
-        reported = progress;
-        send({ type: "progress", phase: "loading", progress });
-      },
-    );
-    send({ type: "progress", phase: "warming", progress: 0 });
-    return await startLoop(engine, command);
-  } catch (thrown) {
-    // Log lines come through the event loop: let those of the failure arrive.
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new Error([reason, ...complaints.slice(-keptComplaints)].join("; "), { cause: thrown });
-  }
+async function prepare(command: PrepareCommand): Promise<{ backend: Backend; threads: number }> {
+  const backend = await openBackend(command, (level, message) => {
+    if (level === "error" || level === "fatal") complaints.push(message);
+    send({ type: "log", level, message });
+  });
+  send({ type: "prepared", backend: backend.name, freeVideoMemory: backend.freeVideoMemory });
+  return { backend, threads: command.threads };
 }
 
-async function startLoop(engine: Engine, command: LoadCommand): Promise<StepLoop> {
+async function estimate({ backend }: { backend: Backend }, command: EstimateCommand): Promise<void> {
+  const allocated = await Engine.estimate(backend, command);
+  const ram = allocated.ram + process.memoryUsage.rss() + command.vocabularySize * bytesPerToken;
+  send({ type: "estimated", memory: { ram, vram: allocated.vram } });
+}
+
+async function load({ backend, threads }: { backend: Backend; threads: number }, command: LoadCommand): Promise<StepLoop> {
+  let reported = 0;
+  send({ type: "progress", phase: "loading", progress: 0 });
+  const engine = await Engine.load(backend, command, threads, (progress) => {
+    if (progress < 1 && progress - reported < 0.05) return;
+    reported = progress;
+    send({ type: "progress", phase: "loading", progress });
+  });
+  send({ type: "progress", phase: "warming", progress: 0 });
   const controlTokens = new Set(engine.controlTokenTexts(command.vocabularySize));
   const format = chatFormat(command.template, controlTokens);
   const prompts = new PromptBuilder(engine, format, controlTokens);
   if (prompts.templateError !== undefined) send({ type: "log", level: "error", message: prompts.templateError.message });
   const loop = new StepLoop(engine, prompts, format, command.batchSize, send);
   await loop.warmUp();
-  send({ type: "ready", model: { ...engine.info, template: format.name } });
+  send({ type: "ready", model: { ...engine.info, memory: memoryInUse(engine), template: format.name } });
+  return loop;
+}
+
+function memoryInUse(engine: Engine): Memory {
+  return { ram: process.memoryUsage.rss(), vram: engine.allocated.vram };
+}
+
+function serve(loop: StepLoop): void {
   setInterval(() => {
     send({ type: "heartbeat", statistics: loop.statistics });
   }, heartbeatMs);
@@ -67,23 +86,33 @@ async function startLoop(engine: Engine, command: LoadCommand): Promise<StepLoop
       sendAndExit({ type: "log", level: "fatal", message: `The step loop failed: ${String(thrown)}` }, 1);
     },
   );
-  return loop;
 }
 
+/** What was thrown, with what llama.cpp had said before it. */
+async function explain(thrown: unknown): Promise<string> {
+  // Log lines come through the event loop: let those of the failure arrive.
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return [reason, ...complaints.splice(0).slice(-keptComplaints)].join("; ");
+}
+
+let prepared: ReturnType<typeof prepare> | undefined;
 let loop: StepLoop | undefined;
 
-process.on("message", (message) => {
-  const command = runnerCommand.parse(message);
+/** @throws {Error} where the command cannot be carried out */
+async function carryOut(command: RunnerCommand): Promise<void> {
   switch (command.type) {
+    case "prepare":
+      prepared = prepare(command);
+      await prepared;
+      break;
+    case "estimate":
+      if (prepared !== undefined) await estimate(await prepared, command);
+      break;
     case "load":
-      load(command).then(
-        (loaded) => {
-          loop = loaded;
-        },
-        (thrown: unknown) => {
-          sendAndExit({ type: "load_failed", message: thrown instanceof Error ? thrown.message : String(thrown) }, 1);
-        },
-      );
+      if (prepared === undefined) break;
+      loop = await load(await prepared, command);
+      serve(loop);
       break;
     case "generate":
       loop?.generate(command);
@@ -96,6 +125,13 @@ process.on("message", (message) => {
       loop.stop();
       break;
   }
+}
+
+process.on("message", (message) => {
+  const command = runnerCommand.parse(message);
+  carryOut(command).catch(async (thrown: unknown) => {
+    sendAndExit({ type: "refused", message: await explain(thrown) }, 1);
+  });
 });
 
 // The server is gone, killed perhaps: nobody is left to answer to, and a batch may be under way that an exit would wait for.

@@ -1,0 +1,58 @@
+import { readFileSync } from "node:fs";
+import { freemem, totalmem } from "node:os";
+import type { Memory } from "../../protocol/runner.ts";
+
+export interface CapacitySettings {
+  /** Main memory for all models together, in bytes, whatever the machine has. */
+  readonly memoryBudget?: number | undefined;
+  /** Main memory that stays free, in bytes. */
+  readonly memoryReserve: number;
+}
+
+/**
+ * How much memory models may take, all together: what is free now, and what the runners hold already. A limit of the
+ * control group, such as a container's, counts like the end of the machine.
+ */
+export class Capacity {
+  readonly #settings: CapacitySettings;
+  #videoMemory = 0;
+
+  constructor(settings: CapacitySettings) {
+    this.#settings = settings;
+  }
+
+  /** @param free of the GPUs, in bytes @param held by our own runners at the same time */
+  sawVideoMemory(free: number, held: number): void {
+    this.#videoMemory = free + held;
+  }
+
+  /** @param runners process ids */
+  read(runners: readonly number[]): Memory {
+    return { ram: this.#settings.memoryBudget ?? this.#mainMemory(runners), vram: this.#videoMemory };
+  }
+
+  #mainMemory(runners: readonly number[]): number {
+    // Weights are mapped from their files and count as free; the rest of a runner does not, and would be free without it.
+    const held = runners.reduce((sum, pid) => sum + anonymousBytes(pid), 0);
+    const ofMachine = freemem() + held;
+    const ofGroup = groupLimit() - process.memoryUsage.rss();
+    return Math.max(0, Math.min(ofMachine, ofGroup) - this.#settings.memoryReserve);
+  }
+}
+
+/** Node.js gives 0 or more than the machine has where there is no limit. */
+function groupLimit(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
+/** Memory of a process that is not mapped from a file; 0 where the system does not tell. */
+function anonymousBytes(pid: number): number {
+  try {
+    const kibibytes = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
+    return Number(kibibytes ?? 0) * 1_024;
+  } catch {
+    // It has just ended, or this is no Linux.
+    return 0;
+  }
+}

@@ -1,0 +1,64 @@
+import { LlamapodError } from "../../protocol/errors.ts";
+import type { EstimateCommand, Memory } from "../../protocol/runner.ts";
+import type { CatalogueEntry } from "../catalogue.ts";
+import { vocabularySize, type GgufHeader } from "../gguf/header.ts";
+import { larger } from "./memory.ts";
+
+export interface EstimateSettings {
+  readonly contextSize: number;
+  readonly slots: number;
+  readonly batchSize: number;
+}
+
+/** Asks llama.cpp, in a process of its own. @throws {RunnerFailure} */
+export type Estimator = (command: EstimateCommand) => Promise<Memory>;
+
+/**
+ * How much memory each model takes. Remembered with the file's header, which is a new one when the file is another one;
+ * what a load has really taken corrects it.
+ */
+export class Estimates {
+  readonly #settings: EstimateSettings;
+  readonly #estimator: Estimator;
+  readonly #known = new WeakMap<GgufHeader, Memory>();
+  readonly #pending = new WeakMap<GgufHeader, Promise<Memory>>();
+
+  constructor(settings: EstimateSettings, estimator: Estimator) {
+    this.#settings = settings;
+    this.#estimator = estimator;
+  }
+
+  /** What is known already. */
+  get(entry: CatalogueEntry): Memory | undefined {
+    return entry.header instanceof LlamapodError ? undefined : this.#known.get(entry.header);
+  }
+
+  /** @throws {RunnerFailure} where llama.cpp cannot load the model @throws {LlamapodError} where the file is none */
+  request(entry: CatalogueEntry): Promise<Memory> {
+    const { header } = entry;
+    if (header instanceof LlamapodError) return Promise.reject(header);
+    const known = this.#known.get(header);
+    if (known !== undefined) return Promise.resolve(known);
+    const pending = this.#pending.get(header) ?? this.#estimate(entry, header);
+    this.#pending.set(header, pending);
+    return pending;
+  }
+
+  /** What a load has taken. Parts of the weights may not have been touched yet, so it only ever corrects upwards. */
+  learn({ header }: CatalogueEntry, taken: Memory): void {
+    if (header instanceof LlamapodError) return;
+    this.#known.set(header, larger(taken, this.#known.get(header) ?? taken));
+  }
+
+  async #estimate({ path }: CatalogueEntry, header: GgufHeader): Promise<Memory> {
+    const { contextSize, slots, batchSize } = this.#settings;
+    const shape = { path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
+    try {
+      const memory = await this.#estimator({ type: "estimate", ...shape });
+      this.#known.set(header, memory);
+      return memory;
+    } finally {
+      this.#pending.delete(header);
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import { Router, type Response } from "express";
+import type { ModelStatus } from "../../models/pool.ts";
+import type { Operation } from "../../models/operations.ts";
+import type { Memory } from "../../protocol/runner.ts";
+import type { ServerContext } from "../context.ts";
+import { operationObject } from "./operations.ts";
+
+/** The operator's view of the models. */
+export function modelRoutes({ pool }: ServerContext): Router {
+  const router = Router();
+
+  router.get("/api/models", (_request, response) => {
+    response.json({ models: pool.models.map(modelObject) });
+  });
+
+  router.get("/api/models/:id", async (request, response) => {
+    const { id } = await pool.find(request.params.id);
+    response.json(pool.models.filter((model) => model.id === id).map(modelObject)[0]);
+  });
+
+  router.post("/api/models/:id/plan", async (request, response) => {
+    const { forecast, needed, capacity, taken } = await pool.forecast(await pool.resolve(request.params.id));
+    response.json({
+      outcome: forecast.outcome,
+      evicts: forecast.outcome === "evicts" ? forecast.victims : [],
+      missing: forecast.outcome === "short" ? memoryObject(forecast.missing) : null,
+      needed: memoryObject(needed),
+      taken: memoryObject(taken),
+      capacity: memoryObject(capacity),
+    });
+  });
+
+  router.post("/api/models/:id/switch", async (request, response) => {
+    accept(response, pool.switchTo(await pool.resolve(request.params.id)));
+  });
+
+  router.post("/api/models/:id/load", async (request, response) => {
+    accept(response, pool.load(await pool.resolve(request.params.id)));
+  });
+
+  router.post("/api/models/:id/unload", async (request, response) => {
+    accept(response, pool.unload(await pool.resolve(request.params.id)));
+  });
+
+  return router;
+}
+
+function accept(response: Response, operation: Operation): void {
+  response.status(202).location(`/api/operations/${operation.id}`).json(operationObject(operation.status));
+}
+
+function modelObject({ id, state, active, sizeBytes, memory, progress, reason }: ModelStatus) {
+  return {
+    id,
+    state,
+    active,
+    size_bytes: sizeBytes,
+    memory_estimate_bytes: memory === undefined ? null : memory.ram + memory.vram,
+    progress,
+    reason,
+  };
+}
+
+function memoryObject({ ram, vram }: Memory) {
+  return { ram_bytes: ram, vram_bytes: vram };
+}
