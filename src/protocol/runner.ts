@@ -103,7 +103,7 @@ export const loadedModel = z.strictObject({
   /** What does the arithmetic: cpu, cuda, vulkan, metal. */
   backend: z.string(),
   threads: z.int(),
-  /** What the process holds, as the operating system counts it, and what llama.cpp took of the GPU. */
+  /** What the process holds by itself, without what it reads from the mapped file, and what it took of the GPU. */
   memory,
   /** Where the chat template comes from: the file, or one of ours. */
   template: z.string(),

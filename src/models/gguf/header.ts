@@ -255,8 +255,13 @@ export function metadataNumber(header: GgufHeader, key: string): number | undefi
   return typeof value === "bigint" ? Number(value) : typeof value === "number" ? value : undefined;
 }
 
+/** 0 where there is no such array. */
+export function arrayLength(header: GgufHeader, key: string): number {
+  const value = header.metadata.get(key);
+  return typeof value === "object" ? value.length : 0;
+}
+
 /** How many tokens the file's tokenizer knows. */
 export function vocabularySize(header: GgufHeader): number {
-  const tokens = header.metadata.get("tokenizer.ggml.tokens");
-  return typeof tokens === "object" ? tokens.length : 0;
+  return arrayLength(header, "tokenizer.ggml.tokens");
 }

@@ -29,8 +29,8 @@ type EngineInfo = Omit<LoadedModel, "template" | "memory">;
 /** A loaded model with its slots: everything the step loop asks of llama.cpp, and nothing else. */
 export class Engine {
   readonly info: EngineInfo;
-  /** What llama.cpp has allocated. The process itself comes on top. */
-  readonly allocated: Memory;
+  /** In bytes. */
+  readonly videoMemory: number;
   readonly #backend: Backend;
   readonly #model: NativeModel;
   readonly #context: NativeContext;
@@ -40,7 +40,7 @@ export class Engine {
     this.#model = model;
     this.#context = context;
     this.info = info;
-    this.allocated = allocatedBy(model, context);
+    this.videoMemory = allocatedBy(model, context).vram;
   }
 
   /**
@@ -55,17 +55,23 @@ export class Engine {
   ): Promise<Engine> {
     const model = await openModel(backend, command, { onLoadProgress: onProgress });
     const { context, contextSize } = await openContext(backend, model, command, threads);
-    return new Engine(backend, model, context, { contextSize, slots: command.slots, backend: backend.name, threads });
+    const info = { contextSize, slots: command.slots, backend: backend.name, threads };
+    return new Engine(backend, model, context, info);
   }
 
-  /** What `load` would allocate, found by llama.cpp itself without allocating it. @throws {Error} as `load` does */
+  /**
+   * What `load` would allocate, found by llama.cpp itself without allocating it, in bytes. The vocabulary, and the process,
+   * come on top.
+   *
+   * @throws {Error} as `load` does
+   */
   static async estimate(backend: Backend, command: EstimateCommand): Promise<Memory> {
     const model = await openModel(backend, command, { noAlloc: true });
     const { context } = await openContext(backend, model, command, 1);
-    const memory = allocatedBy(model, context);
+    const { ram, vram } = allocatedBy(model, context);
     await context.dispose();
     await model.dispose();
-    return memory;
+    return { ram: Math.max(0, ram - (backend.name === "cpu" ? unusedLogits(command) : 0)), vram };
   }
 
   /** @param parseSpecial whether the text of a control token becomes that token */
@@ -193,6 +199,14 @@ async function openContext(
 function allocatedBy(model: NativeModel, context: NativeContext): Memory {
   const [weights, cache] = [model.getMemoryBreakdown(), context.getMemoryBreakdown()];
   return { ram: weights.cpuRam + cache.cpuRam, vram: weights.gpuVram + cache.gpuVram };
+}
+
+/**
+ * llama.cpp reserves space for the logits of every token of a batch. They are asked for of one token a slot, and main
+ * memory that is never written to costs nothing.
+ */
+function unusedLogits({ vocabularySize, batchSize, slots }: EstimateCommand): number {
+  return vocabularySize * Math.max(0, batchSize - slots) * Float32Array.BYTES_PER_ELEMENT;
 }
 
 function pad(contextSize: number): number {

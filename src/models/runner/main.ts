@@ -2,7 +2,6 @@ import {
   runnerCommand,
   type EstimateCommand,
   type LoadCommand,
-  type Memory,
   type PrepareCommand,
   type RunnerCommand,
   type RunnerEvent,
@@ -10,6 +9,7 @@ import {
 import { openBackend, type Backend } from "./bindings.ts";
 import { chatFormat } from "./chat-formats.ts";
 import { Engine } from "./engine.ts";
+import { ownMemory } from "./process-memory.ts";
 import { PromptBuilder } from "./prompt.ts";
 import { StepLoop } from "./step-loop.ts";
 
@@ -23,9 +23,6 @@ const heartbeatMs = 1_000;
 /** llama.cpp says why a load failed in its log, not in what it returns; this many of its last complaints are kept. */
 const keptComplaints = 5;
 
-/** Of what llama.cpp keeps for a vocabulary beside what it reports: measured with 49,000 to 256,000 tokens. */
-const bytesPerToken = 220;
-
 const complaints: string[] = [];
 
 function send(event: RunnerEvent): void {
@@ -38,22 +35,28 @@ function sendAndExit(event: RunnerEvent, exitCode: number): void {
   process.send(event, () => process.exit(exitCode));
 }
 
-async function prepare(command: PrepareCommand): Promise<{ backend: Backend; threads: number }> {
+interface Prepared {
+  readonly backend: Backend;
+  readonly threads: number;
+  /** What the process takes without a model, in bytes. */
+  readonly baseMemory: number;
+}
+
+async function prepare(command: PrepareCommand): Promise<Prepared> {
   const backend = await openBackend(command, (level, message) => {
     if (level === "error" || level === "fatal") complaints.push(message);
     send({ type: "log", level, message });
   });
   send({ type: "prepared", backend: backend.name, freeVideoMemory: backend.freeVideoMemory });
-  return { backend, threads: command.threads };
+  return { backend, threads: command.threads, baseMemory: ownMemory() };
 }
 
-async function estimate({ backend }: { backend: Backend }, command: EstimateCommand): Promise<void> {
-  const allocated = await Engine.estimate(backend, command);
-  const ram = allocated.ram + process.memoryUsage.rss() + command.vocabularySize * bytesPerToken;
-  send({ type: "estimated", memory: { ram, vram: allocated.vram } });
+async function estimate({ backend, baseMemory }: Prepared, command: EstimateCommand): Promise<void> {
+  const { ram, vram } = await Engine.estimate(backend, command);
+  send({ type: "estimated", memory: { ram: ram + baseMemory, vram } });
 }
 
-async function load({ backend, threads }: { backend: Backend; threads: number }, command: LoadCommand): Promise<StepLoop> {
+async function load({ backend, threads }: Prepared, command: LoadCommand): Promise<StepLoop> {
   let reported = 0;
   send({ type: "progress", phase: "loading", progress: 0 });
   const engine = await Engine.load(backend, command, threads, (progress) => {
@@ -68,12 +71,9 @@ async function load({ backend, threads }: { backend: Backend; threads: number },
   if (prompts.templateError !== undefined) send({ type: "log", level: "error", message: prompts.templateError.message });
   const loop = new StepLoop(engine, prompts, format, command.batchSize, send);
   await loop.warmUp();
-  send({ type: "ready", model: { ...engine.info, memory: memoryInUse(engine), template: format.name } });
+  const memory = { ram: ownMemory(), vram: engine.videoMemory };
+  send({ type: "ready", model: { ...engine.info, memory, template: format.name } });
   return loop;
-}
-
-function memoryInUse(engine: Engine): Memory {
-  return { ram: process.memoryUsage.rss(), vram: engine.allocated.vram };
 }
 
 function serve(loop: StepLoop): void {
@@ -96,7 +96,7 @@ async function explain(thrown: unknown): Promise<string> {
   return [reason, ...complaints.splice(0).slice(-keptComplaints)].join("; ");
 }
 
-let prepared: ReturnType<typeof prepare> | undefined;
+let prepared: Promise<Prepared> | undefined;
 let loop: StepLoop | undefined;
 
 /** @throws {Error} where the command cannot be carried out */
