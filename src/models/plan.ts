@@ -51,6 +51,8 @@ export interface RunnerView {
   readonly idleSince: number;
   /** It has been given work since it was loaded. */
   readonly hasWorked: boolean;
+  /** A job that it was given has not got a token from it yet: to park it now would waste what has been read. */
+  readonly isReading: boolean;
   /** Since when it has made room: it takes no new work. */
   readonly closedAt: number | undefined;
   readonly isPinned: boolean;
@@ -161,9 +163,10 @@ function makeRoom(view: PlanView, started: readonly RunnerView[], modelId: strin
     return { ...nobody, wakeAt: Math.min(Infinity, ...candidates.map(mayGoAt).filter((time) => time > view.now)) };
   }
   const close = new Set(victims.map((victim) => victim.modelId));
-  const deadlines = victims.map((victim) =>
-    victim.runningJobs === 0 ? 0 : (victim.closedAt ?? view.now) + view.limits.parkAfterMs,
-  );
+  const deadlines = victims.map(({ runningJobs, isReading, closedAt = view.now }) => {
+    if (runningJobs === 0) return 0;
+    return isReading && modelId !== view.switchingTo ? Infinity : closedAt + view.limits.parkAfterMs;
+  });
   const wakeAt = Math.max(...deadlines);
   // Together: a switch that is called off until then has cost nobody anything.
   return wakeAt <= view.now ? { close, stop: [...close], wakeAt: Infinity } : { close, stop: [], wakeAt };
@@ -293,6 +296,7 @@ function starting(modelId: string, memory: Memory): RunnerView {
     readyAt: 0,
     idleSince: 0,
     hasWorked: false,
+    isReading: false,
     closedAt: undefined,
     isPinned: false,
     isUnloading: false,

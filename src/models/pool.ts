@@ -412,10 +412,10 @@ export class Pool {
     if (resident?.runner !== runner) return;
     const ended = resident.stepped(step);
     for (const job of ended) this.#jobMs += jobSmoothing * (performance.now() - job.acceptedAt - this.#jobMs);
-    if (ended.length === 0) return;
     // One that has answered is well again; to have been loaded proves less.
-    this.#backoffs.delete(modelId);
-    this.#settle();
+    if (ended.length > 0) this.#backoffs.delete(modelId);
+    // What makes room may be waited for by the token.
+    if (ended.length > 0 || resident.closedAt !== undefined) this.#settle();
   }
 
   #runnerChanged(modelId: string, runner: RunnerProcess, state: RunnerState): void {

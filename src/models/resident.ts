@@ -19,6 +19,8 @@ export class Resident {
   readonly #estimate: Memory;
   readonly #metrics: Metrics;
   readonly #jobs = new Map<string, Job>();
+  /** Jobs that have not got a token here yet. */
+  readonly #reading = new Set<string>();
   #readyAt: number | undefined;
   #idleSince = 0;
   #hasWorked = false;
@@ -57,6 +59,7 @@ export class Resident {
 
   take(job: Job, use: number): void {
     this.#jobs.set(job.request.id, job);
+    this.#reading.add(job.request.id);
     this.#hasWorked = true;
     this.#lastUsed = use;
     this.runner.send(job.command());
@@ -70,6 +73,7 @@ export class Resident {
   release(): readonly Job[] {
     const released = this.jobs;
     this.#jobs.clear();
+    this.#reading.clear();
     return released;
   }
 
@@ -94,6 +98,7 @@ export class Resident {
     const job = this.#jobs.get(id);
     if (job === undefined) return;
     const model = this.entry.id;
+    this.#reading.delete(id);
     const { isFirst, gapMs } = job.produce(text, tokens, at);
     this.#metrics.generatedTokens.inc({ model }, tokens.length);
     if (isFirst) this.#metrics.prefillSeconds.observe({ model }, job.prefillMs / 1_000);
@@ -104,6 +109,7 @@ export class Resident {
     const job = this.#jobs.get(ended.id);
     if (job === undefined) return [];
     this.#jobs.delete(ended.id);
+    this.#reading.delete(ended.id);
     this.#idleSince = performance.now();
     job.end(ended);
     return [job];
@@ -121,6 +127,7 @@ export class Resident {
       readyAt: this.#readyAt ?? 0,
       idleSince: this.#idleSince,
       hasWorked: this.#hasWorked,
+      isReading: this.#reading.size > 0,
       closedAt: this.closedAt,
       isPinned,
       isUnloading: this.isUnloading,

@@ -185,6 +185,7 @@ export class ResidencyWorld {
       readyAt: 0,
       idleSince: 0,
       hasWorked: false,
+      isReading: false,
       closedAt: undefined,
       isPinned: this.#pinned.has(modelId),
       isUnloading: false,
