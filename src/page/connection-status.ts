@@ -1,4 +1,4 @@
-import type { ConnectionState } from "./connection.ts";
+import type { ConnectionState } from "llamapod/client";
 import { byId, setText } from "./dom.ts";
 
 /** Short breaks are repaired before anyone could read about them. */

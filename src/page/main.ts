@@ -1,4 +1,5 @@
-import { browserSurroundings, randomId } from "./browser.ts";
+import { randomId } from "llamapod/client";
+import { browserSurroundings } from "./browser.ts";
 import { ChatView } from "./chat-view.ts";
 import { Chat, type ChatEvents } from "./chat.ts";
 import { Composer } from "./composer.ts";
@@ -27,7 +28,12 @@ const events: ChatEvents = {
 
 const panel = new SettingsPanel(localStorage);
 const chat = new Chat(
-  { surroundings: browserSurroundings(), saved: savedChat(sessionStorage), newId: randomId, settings: () => panel.settings },
+  {
+    surroundings: browserSurroundings(() => undefined),
+    saved: savedChat(sessionStorage),
+    newId: randomId,
+    settings: () => panel.settings,
+  },
   events,
 );
 const view = new ChatView(chat);

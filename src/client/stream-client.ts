@@ -35,8 +35,14 @@ const repeatResumeAfterMs = 2_000;
 
 const tooLong: Failure = {
   code: "request_too_large",
-  message: "This conversation has become too long to be sent. Start a new chat.",
+  message: "The conversation has become too long to be sent. Start a new one.",
   retryable: false,
+};
+
+const mismatch: Failure = {
+  code: "text_mismatch",
+  message: "The text that arrived is not the one that the server made, twice in a row. Something on the way changes it.",
+  retryable: true,
 };
 
 interface Entry {
@@ -104,6 +110,19 @@ export class StreamClient {
     this.#connection.open();
   }
 
+  /** Asks for a model to be made active; `model` messages tell how that goes. False when there is no connection. */
+  switchTo(model: string): boolean {
+    return this.#connection.send({ type: "switch", model });
+  }
+
+  /** Stops reading a generation, which ends nothing. */
+  forget(id: string): void {
+    const entry = this.#entries.get(id);
+    entry?.cancelAckTimer?.();
+    entry?.cancelResumeTimer?.();
+    this.#entries.delete(id);
+  }
+
   /** Ends with `done` from the server, or with `abandoned` at once where the server cannot be told now. */
   cancel(id: string): void {
     const entry = this.#entries.get(id);
@@ -147,11 +166,12 @@ export class StreamClient {
   /** Nothing received yet means that the request itself may be lost; asking it again with the same id is safe. */
   #ask(entry: Entry): void {
     const { generation } = entry;
-    if (generation.last > 0) return this.#resume(entry);
-    const bytes = new TextEncoder().encode(JSON.stringify(generation.request)).length;
+    const { request } = generation;
+    if (request === undefined || generation.last > 0) return this.#resume(entry);
+    const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
     // The server would close the connection, not only refuse the message.
     if (bytes > this.#longestMessageBytes) this.#end(entry, { ...generation, phase: { kind: "failed", failure: tooLong } });
-    else this.#connection.send(generation.request);
+    else this.#connection.send(request);
   }
 
   #resume(entry: Entry): void {
@@ -219,8 +239,10 @@ export class StreamClient {
         entry.generation = fromStart(generation);
         this.#events.generation(entry.generation);
         this.#resume(entry);
-        return;
+      } else {
+        this.#end(entry, { ...generation, phase: { kind: "failed", failure: mismatch } });
       }
+      return;
     }
     this.#end(entry, { ...generation, phase: { kind: "done", done } });
   }
