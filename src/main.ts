@@ -3,7 +3,9 @@ import { Command, Option } from "commander";
 import { pino, type Logger } from "pino";
 import { stringify } from "yaml";
 import { ConfigError, loadConfig, settings, type Config } from "./config.ts";
+import { scopes } from "./protocol/access.ts";
 import { LlamapodError } from "./protocol/errors.ts";
+import { KeysFileError, newKey } from "./server/auth/keys.ts";
 import { Service } from "./service.ts";
 import { version } from "./version.ts";
 
@@ -31,6 +33,17 @@ serve.action(
     else await run(config);
   },
 );
+
+program
+  .command("key")
+  .description("make an API key: it is shown once, the line that goes into the file of --api-keys-file holds only its hash")
+  .argument("<name>", "whom it is for")
+  .option("--scopes <list>", `what it may do, of ${scopes.join(",")}`, "chat")
+  .action((name: string, { scopes: granted }: { scopes: string }) => {
+    const { secret, line } = newKey(name, granted);
+    process.stderr.write(`The key of ${name}, which is not kept anywhere: ${secret}\n`);
+    process.stdout.write(`${line}\n`);
+  });
 
 async function run(config: Config): Promise<void> {
   const log = createLogger(config.logLevel);
@@ -67,7 +80,7 @@ function createLogger(level: string): Logger {
 try {
   await program.parseAsync();
 } catch (thrown) {
-  if (thrown instanceof ConfigError || thrown instanceof LlamapodError) {
+  if (thrown instanceof ConfigError || thrown instanceof LlamapodError || thrown instanceof KeysFileError) {
     process.stderr.write(`llamapod: ${thrown.message}\n`);
     process.exit(usageExitCode);
   }

@@ -1,10 +1,13 @@
+import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
-import type { Config } from "./config.ts";
+import { ConfigError, type Config } from "./config.ts";
 import { Metrics } from "./health/metrics.ts";
 import { Probes } from "./health/probes.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pool } from "./models/pool.ts";
 import { LlamapodError } from "./protocol/errors.ts";
+import { Authenticator } from "./server/auth/authenticator.ts";
+import { KeyRing } from "./server/auth/keys.ts";
 import { Listener } from "./server/listener.ts";
 import { Generations } from "./stream/generations.ts";
 import { version } from "./version.ts";
@@ -39,6 +42,7 @@ export class Service {
 
   /** Listens, and loads the active model meanwhile. @throws {Error} when it cannot listen; {LlamapodError} for a wrong model */
   static async start(config: Config, log: Logger): Promise<Service> {
+    const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version);
     const catalogue = new Catalogue(config.modelsDir, log);
     await catalogue.scan();
@@ -46,12 +50,13 @@ export class Service {
     const generations = new Generations(pool, metrics, {
       graceMs: config.graceSeconds * 1_000,
       retentionMs: config.retentionSeconds * 1_000,
+      limits: config,
     });
     const probes = new Probes();
     pool.onModelChange((status) => {
       if (status.active) probes.activeModelChanged(status);
     });
-    const { allowedHosts, allowedOrigins, maxMessageBytes } = config;
+    const { allowedHosts, allowedOrigins } = config;
     const listener = new Listener({
       version,
       pool,
@@ -61,7 +66,8 @@ export class Service {
       log,
       allowedHosts,
       allowedOrigins,
-      maxMessageBytes,
+      auth,
+      limits: config,
     });
     const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
     const port = await listener.listen(config.host, config.port);
@@ -86,6 +92,15 @@ export class Service {
   /** Lets a `stop` that is under way wait no longer. */
   hurry(): void {
     this.#hurry = true;
+  }
+}
+
+function readKeys(file: string): KeyRing {
+  try {
+    return KeyRing.parse(readFileSync(file, "utf8"));
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new ConfigError(`apiKeysFile: ${file} cannot be used: ${reason}`);
   }
 }
 

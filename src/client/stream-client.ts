@@ -15,6 +15,8 @@ import { isSequenced, type GenerateRequest, type SequencedMessage } from "./wire
 export interface StreamSurroundings extends Surroundings {
   /** SHA-256 of the text in UTF-8, hexadecimal; absent where the browser offers none (plain HTTP beyond localhost). */
   readonly digest?: (text: string) => Promise<string>;
+  /** Names this client to the server: its next connection takes over what an earlier one was reading. */
+  readonly reader?: string;
   warn(message: string): void;
 }
 
@@ -76,6 +78,11 @@ export class StreamClient {
       changed: (state) => this.#connectionChanged(state),
       received: (message) => this.#receive(message),
     });
+  }
+
+  get #reader(): { reader?: string } {
+    const { reader } = this.#surroundings;
+    return reader === undefined ? {} : { reader };
   }
 
   connect(): void {
@@ -171,14 +178,14 @@ export class StreamClient {
     const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
     // The server would close the connection, not only refuse the message.
     if (bytes > this.#longestMessageBytes) this.#end(entry, { ...generation, phase: { kind: "failed", failure: tooLong } });
-    else this.#connection.send(request);
+    else this.#connection.send({ ...request, ...this.#reader });
   }
 
   #resume(entry: Entry): void {
     const { id, last } = entry.generation;
     entry.cancelResumeTimer?.();
     entry.cancelResumeTimer = this.#surroundings.after(repeatResumeAfterMs, () => (entry.cancelResumeTimer = undefined));
-    this.#connection.send({ type: "resume", id, after: last });
+    this.#connection.send({ type: "resume", id, after: last, ...this.#reader });
   }
 
   #receiveEvent(message: SequencedMessage): void {

@@ -39,6 +39,7 @@ export function webSurroundings(access: ServerAccess): StreamSurroundings {
       };
     },
     random: () => Math.random(),
+    reader: randomId(),
     warn: (message) => {
       console.warn(message);
     },

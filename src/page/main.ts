@@ -1,4 +1,5 @@
 import { randomId } from "llamapod/client";
+import { ApiKeyForm } from "./api-key.ts";
 import { browserSurroundings } from "./browser.ts";
 import { ChatView } from "./chat-view.ts";
 import { Chat, type ChatEvents } from "./chat.ts";
@@ -18,7 +19,10 @@ const events: ChatEvents = {
     view.answerChanged(answer);
     composer.setRunning(answer.outcome === "running");
   },
-  connectionChanged: (state) => status.show(state),
+  connectionChanged(state) {
+    status.show(state);
+    apiKey.show(state);
+  },
   modelsChanged() {
     picker.show();
     view.refresh();
@@ -26,10 +30,11 @@ const events: ChatEvents = {
   refused: (message) => view.announce(message),
 };
 
+const apiKey = new ApiKeyForm(sessionStorage, () => chat.connect());
 const panel = new SettingsPanel(localStorage);
 const chat = new Chat(
   {
-    surroundings: browserSurroundings(() => undefined),
+    surroundings: browserSurroundings(() => apiKey.key),
     saved: savedChat(sessionStorage),
     newId: randomId,
     settings: () => panel.settings,

@@ -21,7 +21,7 @@ const penalty = z.number().min(-2).max(2);
 
 export const stop = z.preprocess(
   (value) => (typeof value === "string" ? [value] : value),
-  z.array(z.string().min(1, "a stop string cannot be empty").max(128)).max(8),
+  z.array(z.string().min(1, "a stop string cannot be empty").max(128)).max(1_024),
 );
 
 export const samplingFields = {
@@ -43,6 +43,17 @@ export const lengthFields = {
   max_tokens: z.int().min(1).max(1_000_000).optional(),
   stop: stop.optional(),
 };
+
+/** Requests with a greater one are served first; 0 is ordinary. */
+export const priority = z.int().min(-10).max(10);
+
+/** What becomes of an answer that no connection reads. */
+export const detach = z.strictObject({
+  /** How long it goes on, in seconds. */
+  grace_s: z.int().min(0).optional(),
+  /** And then: `finish` lets it go on to its end. */
+  on_expire: z.enum(["cancel", "finish"]).optional(),
+});
 
 export type ChatMessage = z.output<typeof chatMessage>;
 

@@ -5,13 +5,11 @@ import type { ServerContext } from "./context.ts";
 import { createApp } from "./app.ts";
 import { StreamEndpoint } from "./websocket.ts";
 
-/** Slow or idle clients may not hold a connection for longer than this, in milliseconds; answers under way are not affected. */
-const timeouts = {
-  headersTimeout: 5_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 5_000,
-  connectionsCheckingInterval: 1_000,
-};
+const keepAliveTimeout = 5_000;
+const connectionsCheckingInterval = 1_000;
+
+/** Connections beside the WebSockets that are let in, so that who is refused can still be told why. */
+const spareConnections = 1_000;
 
 /** The one port where HTTP and WebSocket clients are served. */
 export class Listener {
@@ -19,7 +17,16 @@ export class Listener {
   readonly #streams: StreamEndpoint;
 
   constructor(context: ServerContext) {
+    const { headerSeconds, bodySeconds, maxConnections } = context.limits;
+    // Answers under way are not affected by any of these.
+    const timeouts = {
+      headersTimeout: headerSeconds * 1_000,
+      requestTimeout: Math.max(headerSeconds, bodySeconds) * 1_000,
+      keepAliveTimeout,
+      connectionsCheckingInterval,
+    };
     this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context));
+    this.http.maxConnections = maxConnections + spareConnections;
     this.#streams = new StreamEndpoint(this.http, context);
   }
 

@@ -20,8 +20,8 @@ export function pageRoutes(): Router {
     });
     next();
   });
-  router.use(serveStatic(folder, { cacheControl: true, maxAge: 0 }));
-  router.use("/client", serveStatic(clientFolder, { cacheControl: true, maxAge: 0 }));
+  router.use(serveStatic(folder, { maxAge: 0, redirect: false }));
+  router.use("/client", serveStatic(clientFolder, { maxAge: 0, redirect: false }));
   return router;
 }
 

@@ -11,6 +11,7 @@ export function errorEnvelope({ code, message, param }: LlamapodError) {
 function sendError(response: Response, error: LlamapodError): void {
   const { status } = describeError(error.code);
   response.status(status);
+  if (status === 401) response.set("WWW-Authenticate", "Bearer");
   if (error.retryAfterMs !== undefined) response.set("Retry-After", String(Math.ceil(error.retryAfterMs / 1_000)));
   if (response.req.path.startsWith("/v1/")) {
     response.json(errorEnvelope(error));

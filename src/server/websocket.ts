@@ -1,16 +1,15 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import type { Caller } from "../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { closeCodes, subprotocol } from "../protocol/stream.ts";
 import { Session, type SessionContext, type Transport } from "../stream/session.ts";
-import { anonymous, type ServerContext } from "./context.ts";
+import type { ServerContext } from "./context.ts";
 import { guard } from "./guard.ts";
 import { errorEnvelope } from "./problem.ts";
 
-const path = "/v1/stream";
-
-const heartbeatSeconds = 20;
+export const path = "/v1/stream";
 
 /** Pings without an answer after which a connection is dead. */
 const toleratedSilence = 2;
@@ -18,21 +17,27 @@ const toleratedSilence = 2;
 /** Bytes that may wait in a socket before nothing more is added. The model goes on; the log keeps what follows. */
 const congestionBytes = 256 * 1024;
 
-/** Frames that a message may come in, and chunks of them: more is an attack on memory. */
-const fragmentLimits = { maxFragments: 64, maxBufferedChunks: 4_096 };
+/** Pieces in which the network may deliver a message: more is an attack on memory. */
+const maxBufferedChunks = 4_096;
+
+/** What a client is told that finds all connections taken. */
+const retryAfterFullMs = 5_000;
 
 /** The `llamapod.v1` endpoint beside the HTTP routes. */
 export class StreamEndpoint {
   readonly #context: ServerContext;
   readonly #sockets: WebSocketServer;
   readonly #sessions = new Map<WebSocket, Session>();
+  /** Connections of each caller. */
+  readonly #connections = new Map<string, number>();
 
   constructor(server: Server, context: ServerContext) {
     this.#context = context;
     this.#sockets = new WebSocketServer({
       noServer: true,
-      maxPayload: context.maxMessageBytes,
-      ...fragmentLimits,
+      maxPayload: context.limits.maxMessageBytes,
+      maxFragments: context.limits.maxFragments,
+      maxBufferedChunks,
       perMessageDeflate: false,
       handleProtocols: () => subprotocol,
     });
@@ -59,24 +64,27 @@ export class StreamEndpoint {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const onError = () => socket.destroy();
     socket.on("error", onError);
+    let caller: Caller;
     try {
-      this.#admit(request);
+      caller = this.#admit(request);
     } catch (thrown) {
       refuse(socket, toLlamapodError(thrown));
       return;
     }
     socket.off("error", onError);
     this.#sockets.handleUpgrade(request, socket, head, (client) => {
-      this.#open(client);
+      this.#open(client, caller);
     });
   }
 
   /** @throws {LlamapodError} */
-  #admit(request: IncomingMessage): void {
+  #admit(request: IncomingMessage): Caller {
     guard(request, this.#context);
     const requested = request.url?.split("?")[0];
     if (requested !== path)
       throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${path}.`);
+    const { auth } = this.#context;
+    auth.authenticate(request);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
     if (!offered.includes(subprotocol)) {
       throw new LlamapodError(
@@ -84,18 +92,40 @@ export class StreamEndpoint {
         `Ask for the WebSocket subprotocol ${subprotocol}; no other version is served.`,
       );
     }
+    const caller = auth.callerOf(request);
+    this.#checkRoom(caller);
+    return caller;
   }
 
-  #open(socket: WebSocket): void {
-    const { metrics, log } = this.#context;
+  #checkRoom({ id }: Caller): void {
+    const { maxConnections, maxConnectionsPerClient } = this.#context.limits;
+    const own = (this.#connections.get(id) ?? 0) >= maxConnectionsPerClient;
+    if (!own && this.#sessions.size < maxConnections) return;
+    const message = own
+      ? `You have ${maxConnectionsPerClient} connections open, which is the limit. One can carry any number of answers.`
+      : `The server has ${maxConnections} connections open, which is the limit.`;
+    throw new LlamapodError("too_many_connections", message, { retryAfterMs: retryAfterFullMs });
+  }
+
+  #countConnection({ id }: Caller, change: 1 | -1): void {
+    const count = (this.#connections.get(id) ?? 0) + change;
+    if (count === 0) this.#connections.delete(id);
+    else this.#connections.set(id, count);
+  }
+
+  #open(socket: WebSocket, caller: Caller): void {
+    const { metrics, log, limits } = this.#context;
     const transport = new SocketTransport(socket);
-    const session = new Session(transport, anonymous, this.#sessionContext());
+    const session = new Session(transport, caller, this.#sessionContext());
+    this.#countConnection(caller, 1);
     transport.onDrain = () => {
       session.drained();
     };
     this.#sessions.set(socket, session);
     metrics.connections.inc();
-    const stopHeartbeat = keepAlive(socket);
+    const stopHeartbeat = keepAlive(socket, limits.heartbeatSeconds, () => {
+      if (session.idleMs > limits.idleSeconds * 1_000) transport.close(closeCodes.idle, "nothing was said for too long");
+    });
     socket.on("message", (data, isBinary) => {
       if (isBinary) socket.close(closeCodes.unsupportedData, "frames must be text");
       else session.receive(messageText(data));
@@ -106,19 +136,19 @@ export class StreamEndpoint {
     socket.on("close", () => {
       stopHeartbeat();
       metrics.connections.dec();
+      this.#countConnection(caller, -1);
       this.#sessions.delete(socket);
       session.closed();
     });
   }
 
   #sessionContext(): SessionContext {
-    const { generations, pool, version, maxMessageBytes } = this.#context;
+    const { generations, pool, version, limits } = this.#context;
     return {
       generations,
       pool,
       server: `llamapod/${version}`,
-      heartbeatSeconds,
-      limits: { max_message_bytes: maxMessageBytes },
+      limits,
       switchTo: async (model) => {
         const { error } = await pool.switchTo(await pool.resolve(model)).ended;
         if (error !== undefined) throw error;
@@ -162,7 +192,7 @@ function messageText(data: RawData): string {
 }
 
 /** Node never times out an upgraded socket by itself. */
-function keepAlive(socket: WebSocket): () => void {
+function keepAlive(socket: WebSocket, everySeconds: number, onBeat: () => void): () => void {
   let unanswered = 0;
   socket.on("pong", () => {
     unanswered = 0;
@@ -171,7 +201,8 @@ function keepAlive(socket: WebSocket): () => void {
     if (unanswered >= toleratedSilence) socket.terminate();
     unanswered++;
     socket.ping();
-  }, heartbeatSeconds * 1_000);
+    onBeat();
+  }, everySeconds * 1_000);
   return () => {
     clearInterval(timer);
   };
@@ -186,6 +217,8 @@ function refuse(socket: Duplex, error: LlamapodError): void {
     "Connection: close",
     "Content-Type: application/json",
     `Content-Length: ${Buffer.byteLength(body)}`,
+    ...(status === 401 ? ["WWW-Authenticate: Bearer"] : []),
+    ...(error.retryAfterMs === undefined ? [] : [`Retry-After: ${Math.ceil(error.retryAfterMs / 1_000)}`]),
     ...(status === 426 ? ["Upgrade: websocket", `Sec-WebSocket-Protocol: ${subprotocol}`] : []),
   ];
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
