@@ -3,7 +3,7 @@ import type { Response } from "express";
 import { LlamapodError } from "../../protocol/errors.ts";
 import type { ServerMessageOf } from "../../protocol/stream.ts";
 import type { Generation } from "../../stream/generation.ts";
-import { framesOf } from "../../stream/reader.ts";
+import { framesOf, type Reading } from "../../stream/reader.ts";
 import { errorEnvelope } from "../problem.ts";
 import { choice, finishReason, usage, type Rendering } from "./rendering.ts";
 
@@ -11,6 +11,8 @@ export interface AnswerOptions {
   readonly model: string;
   readonly rendering: Rendering;
   readonly includeUsage: boolean;
+  /** When it was asked for, in seconds since 1970. */
+  readonly created: number;
 }
 
 /** Proxies close a connection on which nothing moves; a comment keeps it open. */
@@ -23,17 +25,18 @@ const patienceMs = 10_000;
 export async function answerWhole(
   generation: Generation,
   response: Response,
-  { model, rendering }: AnswerOptions,
+  { model, rendering, created }: AnswerOptions,
+  reading: Reading,
 ): Promise<void> {
   let text = "";
-  for await (const frame of framesOf(generation)) {
+  for await (const frame of framesOf(generation, reading)) {
     if (frame.type === "delta") text += frame.text;
     if (frame.type === "error") throw errorOf(frame);
     if (frame.type !== "done") continue;
     response.json({
       id: generation.id,
       object: rendering.wholeObject,
-      created: secondsNow(),
+      created,
       model,
       choices: [choice(rendering.whole(text), finishReason(frame))],
       usage: usage(frame),
@@ -47,15 +50,19 @@ export async function answerWhole(
  *
  * @throws {LlamapodError} what the generation failed with, as long as no header has been sent
  */
-export async function answerStreaming(generation: Generation, response: Response, options: AnswerOptions): Promise<void> {
+export async function answerStreaming(
+  generation: Generation,
+  response: Response,
+  { model, rendering, includeUsage, created }: AnswerOptions,
+  reading: Reading,
+): Promise<void> {
   const stream = new EventStream(response);
-  const { rendering } = options;
-  const common = { id: generation.id, object: rendering.chunkObject, created: secondsNow(), model: options.model };
+  const common = { id: generation.id, object: rendering.chunkObject, created, model };
   const patience = setTimeout(() => {
     stream.open();
   }, patienceMs);
   try {
-    for await (const frame of framesOf(generation)) {
+    for await (const frame of framesOf(generation, reading)) {
       clearTimeout(patience);
       if (frame.type === "error") {
         if (!stream.isOpen) throw errorOf(frame);
@@ -71,9 +78,10 @@ export async function answerStreaming(generation: Generation, response: Response
       } else if (frame.type === "done") {
         const closing = choice(rendering.closing, finishReason(frame));
         await stream.write({ ...common, choices: [closing], timings: frame.timings }, id);
-        if (options.includeUsage) await stream.write({ ...common, choices: [], usage: usage(frame) });
+        if (includeUsage) await stream.write({ ...common, choices: [], usage: usage(frame) });
       }
     }
+    stream.open();
     stream.end();
   } finally {
     clearTimeout(patience);
@@ -123,8 +131,4 @@ function errorOf({ code, message, param, retry_after_ms: retryAfterMs }: ServerM
     ...(param !== undefined && { param }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });
-}
-
-function secondsNow(): number {
-  return Math.floor(Date.now() / 1_000);
 }
