@@ -33,6 +33,7 @@ const table = {
   answer_too_long: { status: 400, type: "invalid_request_error", retryable: false },
   idempotency_conflict: { status: 409, type: "invalid_request_error", retryable: false },
   generation_not_found: { status: 404, type: "not_found_error", retryable: false },
+  previous_response_not_found: { status: 400, type: "invalid_request_error", retryable: false },
   superseded: { status: 409, type: "invalid_request_error", retryable: false },
   resume_expired: { status: 410, type: "not_found_error", retryable: false },
   operation_cancelled: { status: 409, type: "invalid_request_error", retryable: true },

@@ -19,10 +19,11 @@ export const messages = z.array(chatMessage).min(1, "must hold at least one mess
 
 const penalty = z.number().min(-2).max(2);
 
-export const stop = z.preprocess(
-  (value) => (typeof value === "string" ? [value] : value),
-  z.array(z.string().min(1, "a stop string cannot be empty").max(128)).max(1_024),
-);
+const stopString = z.string().min(1).max(128);
+
+export const stop = z.union([stopString.transform((text) => [text]), z.array(stopString).max(1_024)], {
+  error: "must be a string of 1 to 128 characters, or a list of such",
+});
 
 export const samplingFields = {
   /** 0 is greedy. */

@@ -46,7 +46,8 @@ export const generateMessage = z
   .refine((message) => (message.messages === undefined) !== (message.prompt === undefined), {
     error: "needs either messages or prompt",
     path: ["messages"],
-  });
+  })
+  .meta({ oneOf: [{ required: ["messages"] }, { required: ["prompt"] }] });
 
 export const clientMessage = z.discriminatedUnion(
   "type",

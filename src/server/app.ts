@@ -6,13 +6,16 @@ import { modelRoutes } from "./api/models.ts";
 import { operationRoutes } from "./api/operations.ts";
 import { ticketRoutes } from "./auth/routes.ts";
 import type { ServerContext } from "./context.ts";
+import { contractRoutes } from "./contract/routes.ts";
 import { guard } from "./guard.ts";
+import type { Responder } from "./openai/responses/responder.ts";
+import { responseRoutes } from "./openai/responses/routes.ts";
 import { openaiRoutes } from "./openai/routes.ts";
 import { pageRoutes } from "./pages.ts";
 import { errorHandler } from "./problem.ts";
 
 /** Everything that is answered over plain HTTP. */
-export function createApp(context: ServerContext): Express {
+export function createApp(context: ServerContext, responder: Responder): Express {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -20,9 +23,10 @@ export function createApp(context: ServerContext): Express {
     guard(request, context);
     next();
   });
-  // Probes and the page's files tell nothing and ask for no key; whatever comes after them does.
+  // Probes, the page's files and the contract tell nothing and ask for no key; whatever comes after them does.
   app.use(probeRoutes(context));
   app.use(pageRoutes());
+  app.use(contractRoutes(context));
   app.use((request, _response, next) => {
     context.auth.authenticate(request);
     next();
@@ -35,6 +39,7 @@ export function createApp(context: ServerContext): Express {
   app.use(ticketRoutes(context));
   app.use(express.json({ limit: context.limits.maxMessageBytes, verify: refuseBrokenText }));
   app.use(openaiRoutes(context));
+  app.use(responseRoutes(context, responder));
   app.use(modelRoutes(context));
   app.use(operationRoutes(context));
   app.use((request) => {

@@ -3,7 +3,8 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { ServerContext } from "./context.ts";
 import { createApp } from "./app.ts";
-import { StreamEndpoint } from "./websocket.ts";
+import { Responder } from "./openai/responses/responder.ts";
+import { WebSockets } from "./websocket.ts";
 
 const keepAliveTimeout = 5_000;
 const connectionsCheckingInterval = 1_000;
@@ -14,9 +15,10 @@ const spareConnections = 1_000;
 /** The one port where HTTP and WebSocket clients are served. */
 export class Listener {
   readonly http: Server;
-  readonly #streams: StreamEndpoint;
+  readonly #sockets: WebSockets;
 
   constructor(context: ServerContext) {
+    const responder = new Responder(context);
     const { headerSeconds, bodySeconds, maxConnections } = context.limits;
     // Answers under way are not affected by any of these.
     const timeouts = {
@@ -25,9 +27,9 @@ export class Listener {
       keepAliveTimeout,
       connectionsCheckingInterval,
     };
-    this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context));
+    this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context, responder));
     this.http.maxConnections = maxConnections + spareConnections;
-    this.#streams = new StreamEndpoint(this.http, context);
+    this.#sockets = new WebSockets(this.http, context, responder);
   }
 
   /** @returns the port that was taken. @throws {Error} of the operating system, such as EADDRINUSE */
@@ -38,16 +40,16 @@ export class Listener {
   }
 
   notifyDraining(reconnectAfterMs: number): void {
-    this.#streams.notifyDraining(reconnectAfterMs);
+    this.#sockets.notifyDraining(reconnectAfterMs);
   }
 
   async close(): Promise<void> {
-    this.#streams.close();
+    this.#sockets.close();
     const closed = new Promise((resolve) => this.http.close(resolve));
     this.http.closeIdleConnections();
     const deadline = setTimeout(() => {
       this.http.closeAllConnections();
-      this.#streams.terminate();
+      this.#sockets.terminate();
     }, closeGraceMs);
     await closed;
     clearTimeout(deadline);

@@ -4,12 +4,17 @@ import { WebSocketServer, type RawData, type WebSocket } from "ws";
 import type { Caller } from "../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { closeCodes, subprotocol } from "../protocol/stream.ts";
-import { Session, type SessionContext, type Transport } from "../stream/session.ts";
+import { Session, type SessionContext, type SocketSession, type Transport } from "../stream/session.ts";
 import type { ServerContext } from "./context.ts";
 import { guard } from "./guard.ts";
+import type { Responder } from "./openai/responses/responder.ts";
+import { ResponsesSession } from "./openai/responses/session.ts";
 import { errorEnvelope } from "./problem.ts";
 
-export const path = "/v1/stream";
+/** The WebSockets that are served, by path. */
+const paths = { stream: "/v1/stream", responses: "/v1/responses" } as const;
+
+type Path = (typeof paths)[keyof typeof paths];
 
 /** Pings without an answer after which a connection is dead. */
 const toleratedSilence = 2;
@@ -23,23 +28,31 @@ const maxBufferedChunks = 4_096;
 /** What a client is told that finds all connections taken. */
 const retryAfterFullMs = 5_000;
 
-/** The `llamapod.v1` endpoint beside the HTTP routes. */
-export class StreamEndpoint {
+interface Admission {
+  readonly path: Path;
+  readonly caller: Caller;
+}
+
+/** What is served over WebSockets beside the HTTP routes: `llamapod.v1`, and OpenAI's mode of the Responses API. */
+export class WebSockets {
   readonly #context: ServerContext;
   readonly #sockets: WebSocketServer;
-  readonly #sessions = new Map<WebSocket, Session>();
+  readonly #responder: Responder;
+  readonly #sessions = new Map<WebSocket, SocketSession>();
   /** Connections of each caller. */
   readonly #connections = new Map<string, number>();
 
-  constructor(server: Server, context: ServerContext) {
+  constructor(server: Server, context: ServerContext, responder: Responder) {
     this.#context = context;
+    this.#responder = responder;
     this.#sockets = new WebSocketServer({
       noServer: true,
       maxPayload: context.limits.maxMessageBytes,
       maxFragments: context.limits.maxFragments,
       maxBufferedChunks,
       perMessageDeflate: false,
-      handleProtocols: () => subprotocol,
+      // A ticket is never echoed.
+      handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     });
     server.on("upgrade", (request, socket, head) => {
       this.#upgrade(request, socket, head);
@@ -64,29 +77,31 @@ export class StreamEndpoint {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const onError = () => socket.destroy();
     socket.on("error", onError);
-    let caller: Caller;
+    let admission: Admission;
     try {
-      caller = this.#admit(request);
+      admission = this.#admit(request);
     } catch (thrown) {
       refuse(socket, toLlamapodError(thrown));
       return;
     }
     socket.off("error", onError);
     this.#sockets.handleUpgrade(request, socket, head, (client) => {
-      this.#open(client, caller);
+      this.#open(client, admission);
     });
   }
 
   /** @throws {LlamapodError} */
-  #admit(request: IncomingMessage): Caller {
+  #admit(request: IncomingMessage): Admission {
     guard(request, this.#context);
     const requested = request.url?.split("?")[0];
-    if (requested !== path)
-      throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${path}.`);
+    const path = Object.values(paths).find((served) => served === requested);
+    if (path === undefined) {
+      throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${paths.stream}.`);
+    }
     const { auth } = this.#context;
     auth.authenticate(request);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
-    if (!offered.includes(subprotocol)) {
+    if (path === paths.stream && !offered.includes(subprotocol)) {
       throw new LlamapodError(
         "unsupported_version",
         `Ask for the WebSocket subprotocol ${subprotocol}; no other version is served.`,
@@ -94,7 +109,7 @@ export class StreamEndpoint {
     }
     const caller = auth.callerOf(request);
     this.#checkRoom(caller);
-    return caller;
+    return { path, caller };
   }
 
   #checkRoom({ id }: Caller): void {
@@ -113,10 +128,13 @@ export class StreamEndpoint {
     else this.#connections.set(id, count);
   }
 
-  #open(socket: WebSocket, caller: Caller): void {
+  #open(socket: WebSocket, { path, caller }: Admission): void {
     const { metrics, log, limits } = this.#context;
     const transport = new SocketTransport(socket);
-    const session = new Session(transport, caller, this.#sessionContext());
+    const session =
+      path === paths.stream
+        ? new Session(transport, caller, this.#sessionContext())
+        : new ResponsesSession(transport, caller, this.#responder);
     this.#countConnection(caller, 1);
     transport.onDrain = () => {
       session.drained();

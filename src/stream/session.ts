@@ -52,8 +52,21 @@ const burstSeconds = 2;
 /** `queued` is told at most this often, in milliseconds. */
 const queuedEveryMs = 1_000;
 
+/** What a WebSocket carries, whichever protocol it speaks. */
+export interface SocketSession {
+  /** How long nothing was said and nothing read, in milliseconds. */
+  readonly idleMs: number;
+  /** Takes one frame. Nothing that a client sends makes it throw. */
+  receive(text: string): void;
+  /** The connection can be written to again. */
+  drained(): void;
+  notifyDraining(reconnectAfterMs: number): void;
+  /** The connection is gone. */
+  closed(): void;
+}
+
 /** One connection that speaks `llamapod.v1`. It reads generations through cursors of its own; its end ends none of them. */
-export class Session {
+export class Session implements SocketSession {
   readonly #transport: Transport;
   readonly #context: SessionContext;
   readonly #caller: Caller;
@@ -82,12 +95,10 @@ export class Session {
     });
   }
 
-  /** How long nothing was said and nothing read, in milliseconds. */
   get idleMs(): number {
     return this.#attachments.size > 0 ? 0 : performance.now() - this.#lastMessageAt;
   }
 
-  /** Takes one frame. Nothing that a client sends makes it throw. */
   receive(text: string): void {
     this.#lastMessageAt = performance.now();
     let id: string | undefined;
@@ -103,7 +114,6 @@ export class Session {
     }
   }
 
-  /** The connection can be written to again. */
   drained(): void {
     for (const attachment of this.#attachments.values()) this.#pump(attachment);
   }
@@ -112,7 +122,6 @@ export class Session {
     this.#send({ type: "notice", kind: "draining", reconnect_after_ms: reconnectAfterMs });
   }
 
-  /** The connection is gone. */
   closed(): void {
     this.#stopModelEvents();
     for (const id of [...this.#attachments.keys()]) this.#detach(id);
