@@ -11,9 +11,9 @@ export const browserMissing = existsSync(executablePath)
   ? false
   : `there is no Chromium at ${executablePath}; CHROMIUM names another`;
 
-export function launchBrowser(): Promise<Browser> {
+export function launchBrowser(args: readonly string[] = []): Promise<Browser> {
   const quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic", ...quiet] });
+  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic", ...quiet, ...args] });
 }
 
 /** The chat page of a server, in a browser context (that is: a user) of its own or a given one. */
