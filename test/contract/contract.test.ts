@@ -41,11 +41,9 @@ describe("the published contract", () => {
 
   test("every path of the document is a route", async () => {
     for (const [path, operations] of Object.entries((openapi(version) as { paths: object }).paths)) {
-      for (const method of Object.keys(operations as object)) {
-        const asked = path.replace("{id}", "gpt2");
-        const response = await (method === "get" ? request(service.url).get(asked) : request(service.url).post(asked).send({}));
-        const { code } = ((response.body as { error?: object }).error ?? response.body) as { code?: string };
-        assert.notEqual(code, "not_found", `${method} ${path}`);
+      for (const method of Object.keys(operations as object) as ("get" | "post" | "delete")[]) {
+        const response = await request(service.url)[method](path.replace("{id}", "gpt2"));
+        assert.doesNotMatch(response.text, /There is no (GET|POST|DELETE) /, `${method} ${path}`);
       }
     }
   });

@@ -12,7 +12,7 @@ import { families, tinyModel, type Family } from "../fixtures/tiny-models.ts";
 
 /** Of each family, so many files with a changed header are made; `FUZZ_RUNS` makes it more. */
 const wanted = process.env["FUZZ_RUNS"];
-const runs = Number(wanted ?? 40);
+const runs = Number(wanted ?? 150);
 
 /** The vocabularies of the others take seconds to load. */
 const fuzzed: readonly Family[] = wanted === undefined ? ["gemma2", "gpt2"] : families;
@@ -80,7 +80,7 @@ describe("GGUF headers that were changed", { timeout: 280_000 }, () => {
         await rm(path);
         assert.notEqual(outcome, "died", "the loader died of a file that was accepted");
       });
-      await fc.assert(property, { numRuns: runs, endOnFailure: true });
+      await fc.assert(property, { numRuns: runs, endOnFailure: true, ...(wanted === undefined && { seed: 1 }) });
       assert.ok((outcomes.get("invalid") ?? 0) > 0 && (outcomes.get("loaded") ?? 0) > 0, JSON.stringify([...outcomes]));
     });
   }
@@ -110,12 +110,17 @@ class Loader implements AsyncDisposable {
 
   async load(path: string): Promise<"loaded" | "refused" | "died"> {
     const child = await this.#ready();
-    const outcome = Promise.race([once(child, "message"), once(child, "exit").then(() => undefined)]);
     const watchdog = setTimeout(() => child.kill("SIGKILL"), patienceMs);
-    child.send(path);
-    const told: unknown[] | undefined = await outcome;
+    const told = await new Promise<unknown>((resolve) => {
+      const tell = (message: unknown) => {
+        child.off("message", tell).off("exit", tell);
+        resolve(message);
+      };
+      child.on("message", tell).on("exit", tell);
+      child.send(path);
+    });
     clearTimeout(watchdog);
-    if (told?.[0] === "loaded" || told?.[0] === "refused") return told[0];
+    if (told === "loaded" || told === "refused") return told;
     this.#child = undefined;
     return "died";
   }

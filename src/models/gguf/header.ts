@@ -95,7 +95,7 @@ export function parseGgufHeader(bytes: Buffer, fileBytes: number): GgufHeader {
 
   const metadata = new Map<string, GgufValue>();
   for (let index = 0; index < keyCount; index++) {
-    const key = reader.string(limits.keyBytes, "a metadata key");
+    const key = reader.name("a metadata key");
     if (metadata.has(key)) throw new InvalidHeader(`its metadata key ${key} appears twice`);
     metadata.set(key, reader.value(key, reader.u32()));
   }
@@ -116,7 +116,7 @@ function readTensors(reader: Reader, metadata: GgufHeader["metadata"], count: nu
   const shapes = new Map<string, readonly bigint[]>();
   let dataEnd = 0;
   for (let index = 0; index < count; index++) {
-    const name = reader.string(limits.keyBytes, "a tensor name");
+    const name = reader.name("a tensor name");
     if (shapes.has(name)) throw new InvalidHeader(`its tensor ${name} appears twice`);
     const { dimensions, size } = readTensor(name, reader);
     shapes.set(name, dimensions);
@@ -195,6 +195,13 @@ class Reader {
     return this.bytes(this.count(`bytes in ${what}`, limit)).toString("utf8");
   }
 
+  /** ASCII, as the specification has it. */
+  name(what: string): string {
+    const name = this.string(limits.keyBytes, what);
+    if (!/^[\x20-\x7e]+$/.test(name)) throw new InvalidHeader(`${what} is not plain text`);
+    return name;
+  }
+
   value(key: string, type: number): GgufValue {
     if (type === arrayType) return this.#array(key);
     if (type === stringType) {
@@ -212,11 +219,26 @@ class Reader {
     if (size !== undefined) {
       this.bytes(length * size);
     } else if (elementType === stringType) {
-      for (let index = 0; index < length; index++) this.bytes(this.count(`bytes in ${key}[${index}]`, limits.stringBytes));
+      this.#strings(key, length);
     } else {
       throw new InvalidHeader(`its metadata array ${key} has elements of the unusable type ${elementType}`);
     }
     return { elementType, length };
+  }
+
+  /** llama.cpp aborts over a vocabulary in which a token appears twice. */
+  #strings(key: string, length: number): void {
+    const tokens = key === "tokenizer.ggml.tokens" ? new Set<string>() : undefined;
+    for (let index = 0; index < length; index++) {
+      const bytes = this.bytes(this.count(`bytes in ${key}[${index}]`, limits.stringBytes));
+      if (tokens === undefined || bytes.length === 0) continue;
+      const token = bytes.toString("latin1");
+      // To llama.cpp it would end there.
+      if (token.includes("\0")) throw new InvalidHeader(`its token number ${index} holds a NUL`);
+      if (tokens.has(token))
+        throw new InvalidHeader(`its vocabulary has the same token twice, the second time as number ${index}`);
+      tokens.add(token);
+    }
   }
 }
 

@@ -54,6 +54,11 @@ export function hyperparameterFault(architecture: string, metadata: Metadata, sh
       return `its tensor ${name} does not fit its hyperparameters`;
     }
   }
+  const contextLength = number("context_length");
+  const positions = shapes.get("position_embd.weight")?.[1];
+  if (!isCount(contextLength) || (positions !== undefined && positions !== BigInt(contextLength))) {
+    return "its context_length is impossible";
+  }
   return shapes.get("token_embd.weight")?.[0] === BigInt(width)
     ? undefined
     : "its token_embd.weight does not fit its embedding_length";

@@ -109,8 +109,23 @@ const paths = {
   "/api/models": {
     get: {
       summary: "The models of the folder, with their state",
-      responses: { "200": { description: "All of them.", content: { "application/json": {} } }, ...failed("Problem") },
+      responses: { ...object("200"), ...failed("Problem") },
     },
+  },
+  "/api/models/{id}": {
+    get: { summary: "One of them", parameters: [inPath("id")], responses: { ...object("200"), ...failed("Problem") } },
+  },
+  "/api/models/{id}/plan": change("What making it the active model would take; nothing is done", "200"),
+  "/api/models/{id}/switch": change("Makes it the model that answers when a request names none", "202"),
+  "/api/models/{id}/load": change("Loads it, beside what is loaded", "202"),
+  "/api/models/{id}/unload": change("Gives its memory back", "202"),
+  "/api/operations/{id}": {
+    get: {
+      summary: "How a switch or a load is going, as JSON or as events",
+      parameters: [inPath("id")],
+      responses: { ...object("200"), ...failed("Problem") },
+    },
+    delete: { summary: "Calls it off", parameters: [inPath("id")], responses: { ...object("200"), ...failed("Problem") } },
   },
   "/health/live": probe("Whether the server works"),
   "/health/ready": probe("Whether the active model answers"),
@@ -154,6 +169,15 @@ function failed(name: "Error" | "Problem") {
 
 function inPath(name: string) {
   return { name, in: "path", required: true, schema: { type: "string" } };
+}
+
+function object(status: string) {
+  return { [status]: { description: "As asked for.", content: { "application/json": { schema: { type: "object" } } } } };
+}
+
+/** What needs the scope `admin`. */
+function change(summary: string, status: "200" | "202") {
+  return { post: { summary, parameters: [inPath("id")], responses: { ...object(status), ...failed("Problem") } } };
 }
 
 function probe(summary: string) {
