@@ -64,7 +64,10 @@ function findServers(options: BenchOptions, device: Device): Server[] {
 // A server that is running is stopped when this process exits, and only then.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 
-const program = new Command("bench").description("measures llamapod and llama-server side by side").showHelpAfterError();
+const program = new Command("bench")
+  .enablePositionalOptions()
+  .description("measures llamapod and llama-server side by side")
+  .showHelpAfterError();
 addOptions(program).action(bench);
 program
   .command("build-llama-server")

@@ -20,6 +20,9 @@ interface Result {
 
 const connectionsAtOnce = 100;
 
+/** Long enough for every connection to get its heartbeat. */
+const shortestIdleSeconds = 25;
+
 export async function benchStreams(options: StreamBenchOptions): Promise<void> {
   const results = [...(await idle(options)), ...(await streaming(options))];
   process.stdout.write(`| | |\n|---|---:|\n${results.map(({ what, value }) => `| ${what} | ${value} |`).join("\n")}\n`);
@@ -36,16 +39,12 @@ async function idle({ connections, rate, seconds }: StreamBenchOptions): Promise
   const openedIn = performance.now() - startedAt;
   await sleep(2_000);
   const each = (server.memoryBytes - before) / connections;
+  const idleSeconds = Math.max(seconds, shortestIdleSeconds);
   const cpuBefore = server.cpuSeconds;
-  // A scrape begins a new measurement of the event loop's delay.
-  await server.metric("nodejs_eventloop_lag_p99_seconds");
-  await sleep(Math.max(seconds, 25) * 1_000);
-  const idleSeconds = Math.max(seconds, 25);
+  await server.eventLoopDelay();
+  await sleep(idleSeconds * 1_000);
   const cpu = ((server.cpuSeconds - cpuBefore) / idleSeconds) * 100;
-  const [p99, longest] = [
-    await server.metric("nodejs_eventloop_lag_p99_seconds"),
-    await server.metric("nodejs_eventloop_lag_max_seconds"),
-  ];
+  const { p99, longest } = await server.eventLoopDelay();
   for (const socket of sockets) socket.terminate();
   return [
     { what: `${connections} idle connections: main memory of the server for each`, value: `${(each / 1_024).toFixed(1)} KiB` },
@@ -58,11 +57,11 @@ async function idle({ connections, rate, seconds }: StreamBenchOptions): Promise
 async function streaming({ streams, rate, seconds }: StreamBenchOptions): Promise<Result[]> {
   await using server = await SyntheticServer.start(streams, rate);
   const sockets = await openAll(server, streams);
+  await loadAll(server);
   const tokens = Math.round(rate * seconds);
   const delays: number[] = [];
   let frames = 0;
   let counted = 0;
-  // The first second loads the models.
   const readers = sockets.map((socket, index) => {
     const model = server.models[index % server.models.length];
     socket.send(JSON.stringify({ type: "generate", id: `s${index}`, prompt: "x", model, max_tokens: tokens }));
@@ -106,6 +105,15 @@ async function streaming({ streams, rate, seconds }: StreamBenchOptions): Promis
     { what: "CPU of the server, its runners not included", value: `${cpu.toFixed(0)} % of a core` },
     { what: "CPU of the client", value: `${client.toFixed(0)} % of a core` },
   ];
+}
+
+/** Each model has answered once. */
+async function loadAll({ url, models }: SyntheticServer): Promise<void> {
+  const asked = models.map((model) => {
+    const body = JSON.stringify({ model, prompt: "x", max_tokens: 1 });
+    return fetch(`${url}/v1/completions`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  });
+  for (const response of await Promise.all(asked)) if (!response.ok) throw new Error(await response.text());
 }
 
 async function openAll(server: SyntheticServer, count: number): Promise<WebSocket[]> {

@@ -46,6 +46,7 @@ process.on("message", (message) => {
       slots = command.slots;
       const { contextSize } = command;
       const memory = { ram: 2 ** 20, vram: 0 };
+      send({ type: "progress", phase: "loading", progress: 0 });
       send({ type: "progress", phase: "warming", progress: 0 });
       send({ type: "ready", model: { contextSize, slots, backend: "cpu", threads: 1, memory, template: "none" } });
       setInterval(tick, 1_000 / tokensPerSecond);

@@ -94,10 +94,12 @@ export class SyntheticServer implements AsyncDisposable {
     return (user + system) / 100;
   }
 
-  /** A metric without labels. */
-  async metric(name: string): Promise<number> {
+  /** How late the event loop was since the last time that this was asked, in seconds. */
+  async eventLoopDelay(): Promise<{ readonly p99: number; readonly longest: number }> {
     const text = await (await fetch(`${this.url}/metrics`)).text();
-    return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
+    const metric = (name: string) =>
+      Number(new RegExp(`^nodejs_eventloop_lag_${name}_seconds (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
+    return { p99: metric("p99"), longest: metric("max") };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
