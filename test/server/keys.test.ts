@@ -133,6 +133,11 @@ describe("a server with keys", { timeout: 60_000 }, () => {
 });
 
 describe("a file of keys", () => {
+  test("gets no line that it could not hold", () => {
+    assert.throws(() => newKey("a b", "chat"), /The name "a b" cannot be used/);
+    assert.throws(() => newKey("a", "chat,root"), /scopes are chat and admin/);
+  });
+
   test("holds hashes only, and knows a key by it", () => {
     const { secret, line } = newKey("alice", "chat,admin");
     assert.ok(!line.includes(secret));

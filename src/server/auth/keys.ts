@@ -49,16 +49,20 @@ export class KeyRing {
  * @throws {KeysFileError} for a name or scope that a file could not hold
  */
 export function newKey(name: string, granted: string): { readonly secret: string; readonly line: string } {
+  if (!namePattern.test(name)) throw new KeysFileError(`The name ${JSON.stringify(name)} cannot be used: ${nameRule}.`);
   const secret = `lp_${randomBytes(32).toString("base64url")}`;
   const line = `${name} ${sha256(secret).toString("hex")} ${granted}`;
   parseKey(line, 1);
   return { secret, line };
 }
 
+const namePattern = /^[A-Za-z0-9._-]{1,64}$/;
+const nameRule = "a name is 1 to 64 of A-Z, a-z, 0-9, . _ and -";
+
 function parseKey(line: string, number: number): Key {
   const [name = "", digest = "", granted = "", ...rest] = line.split(/\s+/);
   const wrong = (what: string) => new KeysFileError(`Line ${number}: ${what}. A line is NAME SHA256 SCOPES.`);
-  if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) throw wrong("a name is 1 to 64 of A-Z, a-z, 0-9, . _ and -");
+  if (!namePattern.test(name)) throw wrong(nameRule);
   if (!/^[0-9a-f]{64}$/.test(digest)) throw wrong("the key's SHA-256 is 64 hexadecimal digits, in lower case");
   const names = granted.split(",");
   const unknown = names.find((scope) => !isScope(scope));
