@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { Metrics } from "./health/metrics.ts";
@@ -10,6 +11,8 @@ import { Generations } from "./stream/generations.ts";
 import { version } from "./version.ts";
 
 const drainCheckMs = 50;
+
+const demoModelsFolder = fileURLToPath(new URL("../../demo-models", import.meta.url));
 
 /** A running server: everything put together, from the models folder to the port. */
 export class Service {
@@ -40,7 +43,9 @@ export class Service {
   /** Listens, and loads the active model meanwhile. @throws {Error} when it cannot listen; {LlamapodError} for a wrong model */
   static async start(config: Config, log: Logger): Promise<Service> {
     const metrics = new Metrics(version);
-    const catalogue = new Catalogue(config.modelsDir, log);
+    const sources = [{ folder: config.modelsDir, isBuiltIn: false }];
+    if (config.demoModels) sources.push({ folder: demoModelsFolder, isBuiltIn: true });
+    const catalogue = new Catalogue(sources, log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
     const generations = new Generations(pool, metrics, {
@@ -67,6 +72,7 @@ export class Service {
     const port = await listener.listen(config.host, config.port);
     if (first === undefined) log.warn({ folder: config.modelsDir }, "there is no model: put a GGUF file into the models folder");
     pool.open(first);
+    if (first?.isBuiltIn === true) log.info({ model: first.id }, demoNotice);
     return new Service(`http://${urlHost(config.host)}:${port}`, pool, probes, generations, listener, config.drainSeconds);
   }
 
@@ -89,6 +95,10 @@ export class Service {
   }
 }
 
+const demoNotice =
+  "this is the built-in demo model, which knows a little about llamapod and nothing else; `llamapod pull qwen2.5-0.5b` gets a real one";
+
+/** The operator's own models come before the built-in ones. */
 function firstUsable(catalogue: Catalogue) {
   return catalogue.entries.find(({ header }) => !(header instanceof LlamapodError));
 }

@@ -65,7 +65,13 @@ export class Session {
       protocol: subprotocol,
       server: context.server,
       active_model: context.pool.activeModel ?? null,
-      models: context.pool.models.map(({ id, state, active, sizeBytes }) => ({ id, state, active, size_bytes: sizeBytes })),
+      models: context.pool.models.map(({ id, state, active, sizeBytes, isBuiltIn }) => ({
+        id,
+        state,
+        active,
+        size_bytes: sizeBytes,
+        built_in: isBuiltIn,
+      })),
       limits: { ...context.limits },
       heartbeat_s: context.heartbeatSeconds,
     });

@@ -34,7 +34,17 @@ export async function serveFolder(modelsDir: string, flags: Readonly<Record<stri
   const config = loadConfig(
     undefined,
     {},
-    { port: 0, gpu: "off", threads: 1, contextSize: 2048, drainSeconds: 0, warmSpare: "off", modelsDir, ...flags },
+    {
+      port: 0,
+      gpu: "off",
+      demoModels: false,
+      threads: 1,
+      contextSize: 2048,
+      drainSeconds: 0,
+      warmSpare: "off",
+      modelsDir,
+      ...flags,
+    },
   );
   const service = await Service.start(config, silent);
   await isReady(service.url);
