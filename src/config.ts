@@ -35,6 +35,10 @@ const schema = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
   port: count(0, 65_535).default(8080).describe("port to listen on; 0 takes a free one"),
   modelsDir: z.string().min(1).default("models").describe("folder with the GGUF files"),
+  demoModels: z
+    .preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean())
+    .default(true)
+    .describe("offer the built-in demo models beside those of the folder"),
   model: z.string().min(1).optional().describe("model that answers when a request names none (default: the first one)"),
   contextSize: count(256).default(4096).describe("tokens of prompt and answer together, for each slot"),
   slots: count(1, 64).default(4).describe("generations that a model works on at the same time"),

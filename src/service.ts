@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { ConfigError, type Config } from "./config.ts";
 import { Metrics } from "./health/metrics.ts";
@@ -13,6 +14,8 @@ import { Generations } from "./stream/generations.ts";
 import { version } from "./version.ts";
 
 const drainCheckMs = 50;
+
+const demoModelsFolder = fileURLToPath(new URL("../../demo-models", import.meta.url));
 
 /** A running server: everything put together, from the models folder to the port. */
 export class Service {
@@ -44,7 +47,9 @@ export class Service {
   static async start(config: Config, log: Logger): Promise<Service> {
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version);
-    const catalogue = new Catalogue(config.modelsDir, log);
+    const sources = [{ folder: config.modelsDir, isBuiltIn: false }];
+    if (config.demoModels) sources.push({ folder: demoModelsFolder, isBuiltIn: true });
+    const catalogue = new Catalogue(sources, log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
     const generations = new Generations(pool, metrics, {
@@ -73,6 +78,7 @@ export class Service {
     const port = await listener.listen(config.host, config.port);
     if (first === undefined) log.warn({ folder: config.modelsDir }, "there is no model: put a GGUF file into the models folder");
     pool.open(first);
+    if (first?.isBuiltIn === true) log.info({ model: first.id }, demoNotice);
     return new Service(`http://${urlHost(config.host)}:${port}`, pool, probes, generations, listener, config.drainSeconds);
   }
 
@@ -95,6 +101,9 @@ export class Service {
   }
 }
 
+const demoNotice =
+  "this is the built-in demo model, which knows a little about llamapod and nothing else; `llamapod pull qwen2.5-0.5b` gets a real one";
+
 function readKeys(file: string): KeyRing {
   try {
     return KeyRing.parse(readFileSync(file, "utf8"));
@@ -104,6 +113,7 @@ function readKeys(file: string): KeyRing {
   }
 }
 
+/** The operator's own models come before the built-in ones. */
 function firstUsable(catalogue: Catalogue) {
   return catalogue.entries.find(({ header }) => !(header instanceof LlamapodError));
 }

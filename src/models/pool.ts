@@ -45,6 +45,7 @@ export interface ModelStatus {
   readonly sizeBytes: number;
   /** What it takes or would take, where that is known. */
   readonly memory: Memory | undefined;
+  readonly isBuiltIn: boolean;
 }
 
 /** How long a runner that was asked to stop may take. */
@@ -574,12 +575,13 @@ export class Pool {
   }
 
   #status(entry: CatalogueEntry): ModelStatus {
-    const { id, header } = entry;
+    const { id, header, isBuiltIn } = entry;
     const resident = this.#residents.get(id);
     const common = {
       id,
       active: id === this.#activeModel,
       sizeBytes: header instanceof LlamapodError ? 0 : header.fileBytes,
+      isBuiltIn,
       memory: resident?.memory ?? this.#estimates.get(entry),
     };
     if (header instanceof LlamapodError) return { ...common, state: "invalid", progress: undefined, reason: header.message };

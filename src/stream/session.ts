@@ -86,7 +86,13 @@ export class Session implements SocketSession {
       protocol: subprotocol,
       server: context.server,
       active_model: context.pool.activeModel ?? null,
-      models: context.pool.models.map(({ id, state, active, sizeBytes }) => ({ id, state, active, size_bytes: sizeBytes })),
+      models: context.pool.models.map(({ id, state, active, sizeBytes, isBuiltIn }) => ({
+        id,
+        state,
+        active,
+        size_bytes: sizeBytes,
+        built_in: isBuiltIn,
+      })),
       limits: limitsOnWire(context.limits),
       heartbeat_s: context.limits.heartbeatSeconds,
     });

@@ -54,7 +54,17 @@ export async function serveFolder(
   const config = loadConfig(
     undefined,
     {},
-    { port: 0, gpu: "off", threads: 1, contextSize: 2048, drainSeconds: 0, warmSpare: "off", modelsDir, ...flags },
+    {
+      port: 0,
+      gpu: "off",
+      demoModels: false,
+      threads: 1,
+      contextSize: 2048,
+      drainSeconds: 0,
+      warmSpare: "off",
+      modelsDir,
+      ...flags,
+    },
   );
   const service = await Service.start(config, log);
   await isReady(service.url);
