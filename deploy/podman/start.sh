@@ -54,8 +54,8 @@ if [ -n "${LLAMAPOD_API_KEYS_FILE:-}" ]; then
   # A secret is copied when the container is made, so that a changed file needs a new container: complete-restart.sh.
   "$dry_run" || podman secret rm "$name-keys" > /dev/null 2>&1 || true
   run podman secret create "$name-keys" "$LLAMAPOD_API_KEYS_FILE" > /dev/null
-  args+=(--secret "$name-keys,type=mount,target=llamapod-keys,uid=10001,gid=10001,mode=0400"
-    --env LLAMAPOD_API_KEYS_FILE=/run/secrets/llamapod-keys --env LLAMAPOD_ALLOW_UNAUTHENTICATED=false)
+  args+=(--secret "$name-keys,type=mount,target=/etc/llamapod/api-keys,uid=10001,gid=10001,mode=0400"
+    --env LLAMAPOD_API_KEYS_FILE=/etc/llamapod/api-keys --env LLAMAPOD_ALLOW_UNAUTHENTICATED=false)
 fi
 
 if ! "$dry_run" && "$engine" container inspect "$name" > /dev/null 2>&1; then

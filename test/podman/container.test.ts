@@ -172,11 +172,11 @@ describe("the life of a container", { skip }, () => {
     await asUser(["bash", "-c", "printf %s s3cret | podman secret create llamapod-test-secret -"]);
     await using container = await Container.start("llamapod-test-secrets", 18_084, [
       ...hardening,
-      "--secret=llamapod-test-secret,type=mount,target=llamapod-keys,uid=10001,gid=10001,mode=0400",
+      "--secret=llamapod-test-secret,type=mount,target=/etc/llamapod/api-keys,uid=10001,gid=10001,mode=0400",
     ]);
     await container.ready();
-    assert.equal((await container.exec("cat", "/run/secrets/llamapod-keys")).stdout, "s3cret");
-    assert.match((await container.exec("stat", "--format=%a %u", "/run/secrets/llamapod-keys")).stdout, /^400 10001$/m);
+    assert.equal((await container.exec("cat", "/etc/llamapod/api-keys")).stdout, "s3cret");
+    assert.match((await container.exec("stat", "--format=%a %u", "/etc/llamapod/api-keys")).stdout, /^400 10001$/m);
     assert.doesNotMatch(await podman("inspect", container.name), /s3cret/);
     await container[Symbol.asyncDispose]();
     await podman("secret", "rm", "llamapod-test-secret");

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
+import { until } from "../support/processes.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
 import { asUser, podman, skip } from "./podman.ts";
 
@@ -165,5 +166,26 @@ describe("kube play", { skip }, () => {
     }
     using client = await StreamClient.connect(address);
     assert.ok((await client.generate(greedy("kube", 8))).text.length > 0);
+  });
+});
+
+describe("podman-compose", { skip }, () => {
+  const compose = (...args: readonly string[]) =>
+    asUser(["podman-compose", "-f", "deploy/podman/podman-compose.yml", ...args], {
+      ...environment,
+      LLAMAPOD_BIND: "127.0.0.1:18091",
+    });
+
+  after(async () => {
+    await compose("down");
+    await script("uninstall.sh", "--delete-data");
+  });
+
+  test("brings it up, hardened, and takes it down", async () => {
+    assert.equal((await compose("up", "-d")).code, 0);
+    await until(async () => (await fetch("http://127.0.0.1:18091/health/ready").catch(() => undefined))?.ok === true);
+    assert.equal(await podman("inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", name), "true");
+    assert.equal((await compose("down")).code, 0);
+    assert.doesNotMatch(await podman("ps", "--format", "{{.Names}}"), new RegExp(`^${name}$`, "m"));
   });
 });
