@@ -12,6 +12,9 @@ import { version } from "./version.ts";
 /** What the operator has to change, as opposed to what went wrong here. */
 const usageExitCode = 2;
 
+/** A service manager may start it again, or go back to the version before. */
+const startFailedExitCode = 3;
+
 const program = new Command("llamapod")
   .description("Serves GGUF language models over WebSocket and HTTP.")
   .version(version)
@@ -47,7 +50,10 @@ program
 
 async function run(config: Config): Promise<void> {
   const log = createLogger(config.logLevel);
-  const service = await Service.start(config, log);
+  const service = await Service.start(config, log, (cause) => {
+    log.fatal({ cause, gpu: config.gpu }, `the server has to have a GPU and cannot start: ${cause}`);
+    process.exit(startFailedExitCode);
+  });
   log.info({ url: service.url }, `chat page at ${service.url}/`);
   let stopping = false;
   const stop = (signal: string) => {

@@ -43,8 +43,13 @@ export class Service {
     this.#drainSeconds = drainSeconds;
   }
 
-  /** Listens, and loads the active model meanwhile. @throws {Error} when it cannot listen; {LlamapodError} for a wrong model */
-  static async start(config: Config, log: Logger): Promise<Service> {
+  /**
+   * Listens, and loads the active model meanwhile.
+   *
+   * @param onStartFailed told why a server that has to have a GPU could not load its first model
+   * @throws {Error} when it cannot listen; {LlamapodError} for a wrong model
+   */
+  static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version);
     const sources = [{ folder: config.modelsDir, isBuiltIn: false }];
@@ -59,7 +64,10 @@ export class Service {
     });
     const probes = new Probes();
     pool.onModelChange((status) => {
-      if (status.active) probes.activeModelChanged(status);
+      if (!status.active) return;
+      probes.activeModelChanged(status);
+      const mustStart = config.gpu === "required" && !probes.startup().ok;
+      if (mustStart && status.state === "failed") onStartFailed(status.reason ?? "the model could not be loaded");
     });
     const { allowedHosts, allowedOrigins } = config;
     const listener = new Listener({

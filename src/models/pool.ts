@@ -41,6 +41,8 @@ export interface ModelStatus {
   readonly state: ModelState;
   readonly progress: number | undefined;
   readonly reason: string | undefined;
+  /** What computes it, while it is loaded: cpu, cuda. */
+  readonly backend?: string;
   readonly active: boolean;
   readonly sizeBytes: number;
   /** What it takes or would take, where that is known. */
@@ -590,7 +592,9 @@ export class Pool {
     if (state === undefined && backoff !== undefined)
       return { ...common, state: "failed", progress: undefined, reason: backoff.error.message };
     const progress = state?.name === "loading" ? state.progress : undefined;
-    return { ...common, state: state === undefined ? "available" : publicState(state), progress, reason: undefined };
+    const backend = state?.name === "ready" && { backend: state.model.backend };
+    const shown = state === undefined ? "available" : publicState(state);
+    return { ...common, state: shown, progress, reason: undefined, ...backend };
   }
 
   #announce(entry: CatalogueEntry): void {
