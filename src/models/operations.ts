@@ -1,10 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { LlamapodError } from "../protocol/errors.ts";
-
-export type OperationKind = "switch" | "load" | "unload" | "pull";
-
-/** `queued -> running -> done | failed | cancelled` */
-export type OperationState = "queued" | "running" | "done" | "failed" | "cancelled";
+import type { OperationKind, OperationState } from "../protocol/operator.ts";
 
 export interface OperationProgress {
   /** What is going on, in a word. */

@@ -349,6 +349,7 @@ export class Pool {
       return;
     }
     this.#estimating.add(modelId);
+    this.#announce(entry);
     this.#estimates
       .request(entry)
       .catch((thrown: unknown) => {

@@ -1,5 +1,6 @@
 import type { LlamapodError } from "../protocol/errors.ts";
-import { Operation, type OperationKind } from "./operations.ts";
+import type { OperationKind } from "../protocol/operator.ts";
+import { Operation } from "./operations.ts";
 
 /**
  * What the operator wants loaded: switches, and loads that change no active model. They are carried out one after the

@@ -61,10 +61,14 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   static async start(flags: readonly string[]): Promise<ServerProcess> {
-    const child = spawn(process.execPath, [program, "serve", "--port", "0", "--gpu", "off", "--threads", "1", ...flags], {
-      env: cleanEnvironment({}),
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const child = spawn(
+      process.execPath,
+      [program, "serve", "--port", "0", "--gpu", "off", "--threads", "1", "--warm-spare", "off", ...flags],
+      {
+        env: cleanEnvironment({}),
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
     const exited = once(child, "exit").then(([code, signal]: unknown[]) => ({
       code: code as number | null,
       signal: signal as NodeJS.Signals | null,

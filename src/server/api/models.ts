@@ -1,6 +1,7 @@
 import { Router, type Response } from "express";
 import type { ModelStatus } from "../../models/pool.ts";
 import type { Operation } from "../../models/operations.ts";
+import type { ModelObject, PlanObject } from "../../protocol/operator.ts";
 import type { Memory } from "../../protocol/runner.ts";
 import type { ServerContext } from "../context.ts";
 import { operationObject } from "./operations.ts";
@@ -20,14 +21,15 @@ export function modelRoutes({ pool }: ServerContext): Router {
 
   router.post("/api/models/:id/plan", async (request, response) => {
     const { forecast, needed, capacity, taken } = await pool.forecast(await pool.resolve(request.params.id));
-    response.json({
+    const plan: PlanObject = {
       outcome: forecast.outcome,
-      evicts: forecast.outcome === "evicts" ? forecast.victims : [],
+      evicts: forecast.outcome === "evicts" ? [...forecast.victims] : [],
       missing: forecast.outcome === "short" ? memoryObject(forecast.missing) : null,
       needed: memoryObject(needed),
       taken: memoryObject(taken),
       capacity: memoryObject(capacity),
-    });
+    };
+    response.json(plan);
   });
 
   router.post("/api/models/:id/switch", async (request, response) => {
@@ -49,7 +51,7 @@ function accept(response: Response, operation: Operation): void {
   response.status(202).location(`/api/operations/${operation.id}`).json(operationObject(operation.status));
 }
 
-function modelObject({ id, state, active, sizeBytes, isBuiltIn, memory, progress, reason }: ModelStatus) {
+function modelObject({ id, state, active, sizeBytes, isBuiltIn, memory, progress, reason }: ModelStatus): ModelObject {
   return {
     id,
     state,

@@ -1,5 +1,6 @@
 import { Router, type Response } from "express";
 import type { Operation, OperationStatus } from "../../models/operations.ts";
+import type { OperationObject } from "../../protocol/operator.ts";
 import type { ServerContext } from "../context.ts";
 
 /** Proxies close a connection on which nothing moves; a comment keeps it open. */
@@ -44,7 +45,7 @@ function follow(operation: Operation, response: Response): void {
   });
 }
 
-export function operationObject({ id, kind, modelId, state, progress, error }: OperationStatus) {
+export function operationObject({ id, kind, modelId, state, progress, error }: OperationStatus): OperationObject {
   return {
     id,
     kind,

@@ -1,4 +1,5 @@
 import * as answers from "../../protocol/openai-answers.ts";
+import * as operator from "../../protocol/operator.ts";
 import { chatCompletionRequest, completionRequest } from "../../protocol/openai.ts";
 import { responseRequest } from "../../protocol/responses.ts";
 import { jsonSchemas, type JsonObject } from "./json-schema.ts";
@@ -16,6 +17,10 @@ const schemas = {
   Error: answers.errorEnvelope,
   Problem: answers.problem,
   Ticket: answers.ticket,
+  ModelState: operator.modelObject,
+  ModelStates: operator.modelObjects,
+  Plan: operator.planObject,
+  Operation: operator.operationObject,
 } as const;
 
 type SchemaName = keyof typeof schemas;
@@ -106,26 +111,34 @@ const paths = {
       responses: { ...json("Ticket", "201"), ...failed("Error") },
     },
   },
-  "/api/models": {
-    get: {
-      summary: "The models of the folder, with their state",
-      responses: { ...object("200"), ...failed("Problem") },
+  "/api/models": { get: { summary: "The models and their states", responses: { ...json("ModelStates"), ...failed("Problem") } } },
+  "/api/models/{id}": {
+    get: { summary: "One of them", parameters: [inPath("id")], responses: { ...json("ModelState"), ...failed("Problem") } },
+  },
+  "/api/models/{id}/plan": {
+    post: {
+      summary: "What would have to happen for the model to be loaded now; does nothing",
+      parameters: [inPath("id")],
+      responses: { ...json("Plan"), ...failed("Problem") },
     },
   },
-  "/api/models/{id}": {
-    get: { summary: "One of them", parameters: [inPath("id")], responses: { ...object("200"), ...failed("Problem") } },
-  },
-  "/api/models/{id}/plan": change("What making it the active model would take; nothing is done", "200"),
-  "/api/models/{id}/switch": change("Makes it the model that answers when a request names none", "202"),
-  "/api/models/{id}/load": change("Loads it, beside what is loaded", "202"),
-  "/api/models/{id}/unload": change("Gives its memory back", "202"),
+  "/api/models/{id}/switch": begins("Makes the model the active one as soon as it has answered; the old one stays if it fails"),
+  "/api/models/{id}/load": begins("Loads the model, without making it the active one"),
+  "/api/models/{id}/unload": begins("Lets the model go as soon as it has nothing to do"),
   "/api/operations/{id}": {
     get: {
-      summary: "How a switch or a load is going, as JSON or as events",
+      summary: "How an operation fares; asked for as text/event-stream, every change until it has ended",
       parameters: [inPath("id")],
-      responses: { ...object("200"), ...failed("Problem") },
+      responses: {
+        "200": { description: "As asked for.", content: { "application/json": ref("Operation"), ...events("Operation") } },
+        ...failed("Problem"),
+      },
     },
-    delete: { summary: "Calls it off", parameters: [inPath("id")], responses: { ...object("200"), ...failed("Problem") } },
+    delete: {
+      summary: "Calls an operation off",
+      parameters: [inPath("id")],
+      responses: { ...json("Operation"), ...failed("Problem") },
+    },
   },
   "/health/live": probe("Whether the server works"),
   "/health/ready": probe("Whether the active model answers"),
@@ -167,19 +180,15 @@ function failed(name: "Error" | "Problem") {
   return { default: { description: "What was wrong, where, and what to do.", content: { [type]: ref(name) } } };
 }
 
+function begins(summary: string) {
+  return { post: { summary, parameters: [inPath("id")], responses: { ...json("Operation", "202"), ...failed("Problem") } } };
+}
+
 function inPath(name: string) {
   return { name, in: "path", required: true, schema: { type: "string" } };
 }
 
-function object(status: string) {
-  return { [status]: { description: "As asked for.", content: { "application/json": { schema: { type: "object" } } } } };
-}
-
 /** What needs the scope `admin`. */
-function change(summary: string, status: "200" | "202") {
-  return { post: { summary, parameters: [inPath("id")], responses: { ...object(status), ...failed("Problem") } } };
-}
-
 function probe(summary: string) {
   const content = { "application/json": { schema: { type: "object" } } };
   return {
