@@ -11,6 +11,7 @@ import { findWarnings } from "./report/warnings.ts";
 import { runRounds, type RoundResult } from "./rounds.ts";
 import { makeScenarios } from "./scenarios/all.ts";
 import { benchStreams } from "./streams/main.ts";
+import { benchSwitching } from "./switching/main.ts";
 import { buildLlamaServer } from "./servers/build-llama-server.ts";
 import { assertHasGpu, findLlamaServer, llamaServer } from "./servers/llama-server.ts";
 import { llamapod } from "./servers/llamapod.ts";
@@ -85,6 +86,15 @@ program
   .option("--rate <n>", "tokens a second of each stream", count, 50)
   .option("--seconds <n>", "length of each measurement", count, 30)
   .action(benchStreams);
+
+program
+  .command("switching")
+  .description("measures how long a request waits for another model to be loaded, beside llama-server's router")
+  .option("--llama-server <file>", "the program to compare with (or LLAMA_SERVER, the PATH, or build-llama-server)")
+  .option("--model <file>", "a GGUF file; without it, one of random weights in the shape of Qwen2.5-0.5B is made")
+  .option("--rounds <n>", "starts of each server", count, 3)
+  .option("--switches <n>", "requests of a round, in turns for the one model and the other", count, 10)
+  .action(benchSwitching);
 
 try {
   await program.parseAsync();

@@ -594,7 +594,7 @@ export class Pool {
       return { ...common, state: "failed", progress: undefined, reason: backoff.error.message };
     const progress = state?.name === "loading" ? state.progress : undefined;
     const backend = state?.name === "ready" && { backend: state.model.backend };
-    const shown = state === undefined ? "available" : publicState(state);
+    const shown = state === undefined ? (this.#estimating.has(id) ? "starting" : "available") : publicState(state);
     return { ...common, state: shown, progress, reason: undefined, ...backend };
   }
 

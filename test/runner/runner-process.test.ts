@@ -7,10 +7,8 @@ import { after, before, test } from "node:test";
 import { metadataString, readGgufHeader, vocabularySize } from "../../src/models/gguf/header.ts";
 import { RunnerProcess } from "../../src/models/runner-process.ts";
 import { transition, type RunnerState } from "../../src/models/runner-state.ts";
-import { u32 } from "../fixtures/gguf-header.ts";
-import { writeGguf } from "../fixtures/gguf-writer.ts";
 import { hostileFile } from "../fixtures/hostile.ts";
-import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
+import { tinyModel } from "../fixtures/tiny-models.ts";
 import { silent } from "../support/service.ts";
 
 let folder: string;
@@ -101,10 +99,7 @@ test("a template that eats memory ends its runner, and nothing else", async () =
 });
 
 test("a file on which llama.cpp aborts is a failure with the assertion as its cause", async () => {
-  const path = join(folder, "no-layers.gguf");
-  const { metadata, tensors } = await tinyModelFile("gpt2");
-  await writeGguf(path, { metadata: { ...metadata, "gpt2.block_count": u32(0) }, tensors });
-  const { until } = await start(path);
+  const { until } = await start(await hostileFile("zero-heads-elsewhere", folder));
   assert.match(causeOf(await until("failed")), /SIGABRT.*GGML_ASSERT/s);
 });
 
