@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-const ownFolders = ["health", "models", "page", "protocol", "server", "stream"];
+const ownFolders = ["cli", "health", "models", "page", "protocol", "server", "stream"];
 
 /** Imports point down: main -> server -> stream -> models -> protocol; health is told by all and asks none. */
 function mayImport(folder, allowed) {
@@ -97,6 +97,11 @@ export default defineConfig(
   restrictImports("src/server", patternsOf(mayImport("server", ["stream", "models", "protocol", "health"])).slice(0, 2), [
     engine,
   ]),
+  restrictImports(
+    "src/cli",
+    [{ regex: "^\\.\\./(?:health|page|server|stream)/", message: "cli/ may import itself, client, models and protocol only." }],
+    [engine],
+  ),
   restrictImports("src/page", [
     {
       regex: "^(?:\\.\\./)+protocol/",

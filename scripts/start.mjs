@@ -1,23 +1,31 @@
-/** `npm start`: the server, with a model made on the spot where the models folder holds none. */
+/** `npm start`: the server, with a model made on the spot where there is none in the models folder. */
 import { copyFile, mkdir, readdir } from "node:fs/promises";
 
-const folder = "models";
-const model = `${folder}/random-weights.gguf`;
+const demoFolder = "models";
+const model = `${demoFolder}/random-weights.gguf`;
 
-const choosesModels =
-  process.env.LLAMAPOD_MODELS_DIR !== undefined || process.argv.some((argument) => argument.startsWith("--models-dir"));
+process.argv.splice(2, 0, "serve");
+const choosesModels = process.argv.some((argument) => /^--(models-dir|config|help)\b/.test(argument));
 if (!choosesModels) {
-  await mkdir(folder, { recursive: true });
-  const names = await readdir(folder);
-  if (!names.some((name) => name.toLowerCase().endsWith(".gguf"))) {
-    process.stderr.write(
-      `There is no GGUF file in ${folder}/, so a tiny model with random weights is made: ${model}. It shows that everything\n` +
-        "works and talks nonsense. Put a real model into the folder, and take this one out, for answers that make sense.\n",
-    );
-    const { tinyModel } = await import("../dist/test/fixtures/tiny-models.js");
-    await copyFile(await tinyModel("llama"), model);
+  const { loadConfig } = await import("../dist/src/config.js");
+  const { modelsDir } = loadConfig(undefined, process.env, { allowUnauthenticated: true });
+  if (!(await hasModel(modelsDir))) {
+    if (!(await hasModel(demoFolder))) {
+      process.stderr.write(
+        `There is no GGUF file in ${modelsDir}, so a tiny model with random weights is made: ${model}. It shows that everything\n` +
+          "works and talks nonsense. For a real one run: npx llamapod pull qwen2.5-0.5b\n",
+      );
+      await mkdir(demoFolder, { recursive: true });
+      const { tinyModel } = await import("../dist/test/fixtures/tiny-models.js");
+      await copyFile(await tinyModel("llama"), model);
+    }
+    process.argv.push("--models-dir", demoFolder);
   }
 }
 
-process.argv.splice(2, 0, "serve");
 await import("../dist/src/main.js");
+
+async function hasModel(folder) {
+  const names = await readdir(folder).catch(() => []);
+  return names.some((name) => name.toLowerCase().endsWith(".gguf"));
+}

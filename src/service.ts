@@ -14,6 +14,7 @@ const drainCheckMs = 50;
 /** A running server: everything put together, from the models folder to the port. */
 export class Service {
   readonly url: string;
+  readonly #catalogue: Catalogue;
   readonly #pool: Pool;
   readonly #probes: Probes;
   readonly #generations: Generations;
@@ -23,6 +24,7 @@ export class Service {
 
   private constructor(
     url: string,
+    catalogue: Catalogue,
     pool: Pool,
     probes: Probes,
     generations: Generations,
@@ -30,6 +32,7 @@ export class Service {
     drainSeconds: number,
   ) {
     this.url = url;
+    this.#catalogue = catalogue;
     this.#pool = pool;
     this.#probes = probes;
     this.#generations = generations;
@@ -40,7 +43,7 @@ export class Service {
   /** Listens, and loads the active model meanwhile. @throws {Error} when it cannot listen; {LlamapodError} for a wrong model */
   static async start(config: Config, log: Logger): Promise<Service> {
     const metrics = new Metrics(version);
-    const catalogue = new Catalogue(config.modelsDir, log);
+    const catalogue = new Catalogue([{ folder: config.modelsDir, isBuiltIn: false }], log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
     const generations = new Generations(pool, metrics, {
@@ -65,13 +68,22 @@ export class Service {
     });
     const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
     const port = await listener.listen(config.host, config.port);
-    if (first === undefined) log.warn({ folder: config.modelsDir }, "there is no model: put a GGUF file into the models folder");
+    if (first === undefined)
+      log.warn({ folder: config.modelsDir }, "there is no model: pull one, or put a GGUF file into the models folder");
     pool.open(first);
-    return new Service(`http://${urlHost(config.host)}:${port}`, pool, probes, generations, listener, config.drainSeconds);
+    catalogue.onChange((change) => {
+      pool.catalogueChanged(change);
+      const newcomer = pool.activeModel === undefined ? firstUsable(catalogue) : undefined;
+      if (newcomer !== undefined) pool.open(newcomer);
+    });
+    catalogue.watch();
+    const url = `http://${urlHost(config.host)}:${port}`;
+    return new Service(url, catalogue, pool, probes, generations, listener, config.drainSeconds);
   }
 
   /** Lets running answers end, for as long as the configuration allows, then ends everything. */
   async stop(): Promise<void> {
+    this.#catalogue[Symbol.dispose]();
     this.#probes.draining();
     this.#pool.drain();
     this.#listener.notifyDraining(this.#drainSeconds * 1_000);

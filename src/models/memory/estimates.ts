@@ -1,6 +1,6 @@
 import { LlamapodError } from "../../protocol/errors.ts";
 import type { EstimateCommand, Memory } from "../../protocol/runner.ts";
-import type { CatalogueEntry } from "../catalogue.ts";
+import { contextSizeOf, type CatalogueEntry } from "../catalogue.ts";
 import { arrayLength, vocabularySize, type GgufHeader } from "../gguf/header.ts";
 import { larger } from "./memory.ts";
 
@@ -50,9 +50,10 @@ export class Estimates {
     this.#known.set(header, larger(taken, this.#known.get(header) ?? taken));
   }
 
-  async #estimate({ path }: CatalogueEntry, header: GgufHeader): Promise<Memory> {
-    const { contextSize, slots, batchSize } = this.#settings;
-    const shape = { path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
+  async #estimate(entry: CatalogueEntry, header: GgufHeader): Promise<Memory> {
+    const { slots, batchSize } = this.#settings;
+    const contextSize = contextSizeOf(entry, this.#settings.contextSize);
+    const shape = { path: entry.path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
     try {
       const allocated = await this.#estimator({ type: "estimate", ...shape });
       const memory = { ...allocated, ram: allocated.ram + vocabularyBytes(header) };
