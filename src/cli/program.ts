@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { version } from "../version.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
 import { listCommand } from "./list.ts";
+import { pullCommand } from "./pull.ts";
 import { serveCommand } from "./serve.ts";
 
 /** The whole command line. */
@@ -12,7 +13,7 @@ export function llamapodProgram(): Command {
     .showHelpAfterError("(llamapod --help lists what there is)")
     .exitOverride()
     .addHelpText("after", exitCodeHelp());
-  for (const command of [serveCommand(), listCommand()]) {
+  for (const command of [serveCommand(), pullCommand(), listCommand()]) {
     program.addCommand(command.copyInheritedSettings(program));
   }
   return program;
