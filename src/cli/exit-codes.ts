@@ -15,11 +15,15 @@ export type ExitReason = keyof typeof exitCodes;
 
 /** Ends a command with a message for the user, and no stack trace. */
 export class CommandError extends Error {
-  readonly exitCode: number;
+  readonly reason: ExitReason;
 
   constructor(reason: ExitReason, message: string, cause?: unknown) {
     super(message, { cause });
-    this.exitCode = exitCodes[reason].code;
+    this.reason = reason;
+  }
+
+  get exitCode(): number {
+    return exitCodes[this.reason].code;
   }
 }
 

@@ -1,9 +1,15 @@
 import { Command } from "commander";
 import { version } from "../version.ts";
+import { completionCommand } from "./completion.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
 import { listCommand } from "./list.ts";
+import { psCommand } from "./ps.ts";
 import { pullCommand } from "./pull.ts";
+import { rmCommand } from "./rm.ts";
+import { runCommand } from "./run.ts";
 import { serveCommand } from "./serve.ts";
+import { showCommand } from "./show.ts";
+import { switchCommand } from "./switch.ts";
 
 /** The whole command line. */
 export function llamapodProgram(): Command {
@@ -13,8 +19,17 @@ export function llamapodProgram(): Command {
     .showHelpAfterError("(llamapod --help lists what there is)")
     .exitOverride()
     .addHelpText("after", exitCodeHelp());
-  for (const command of [serveCommand(), pullCommand(), listCommand()]) {
-    program.addCommand(command.copyInheritedSettings(program));
-  }
+  const commands = [
+    serveCommand(),
+    pullCommand(),
+    listCommand(),
+    showCommand(),
+    rmCommand(),
+    psCommand(),
+    switchCommand(),
+    runCommand(),
+    completionCommand(() => program.commands),
+  ];
+  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
   return program;
 }

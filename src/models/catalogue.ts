@@ -182,7 +182,7 @@ export class Catalogue implements Disposable {
       try {
         files.push(...(await modelFiles(source)));
       } catch (thrown) {
-        complaints.add(`The models folder ${source.folder} cannot be read: ${reasonOf(thrown)}.`);
+        complaints.add(folderComplaint(source.folder, thrown));
       }
     }
     return files;
@@ -220,13 +220,15 @@ export class Catalogue implements Disposable {
   }
 }
 
-/** Of the operating system, such as ENOENT; its message would tell clients where the folder lies. */
-function reasonOf(thrown: unknown): string {
-  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : String(thrown);
+function folderComplaint(folder: string, thrown: unknown): string {
+  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : String(thrown);
+  return code === "ENOENT"
+    ? `The models folder ${folder} does not exist yet; llamapod pull makes it.`
+    : `The models folder ${folder} cannot be read: ${code}.`;
 }
 
 /** Tokens of a slot: no more than the model may have. */
-export function contextSizeOf({ definition }: CatalogueEntry, configured: number): number {
+export function contextSizeOf({ definition }: Pick<CatalogueEntry, "definition">, configured: number): number {
   return Math.min(configured, definition.contextSize ?? Infinity);
 }
 

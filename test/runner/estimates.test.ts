@@ -24,7 +24,7 @@ for (const family of families) {
     };
     const runner = new TestRunner();
     const estimates = new Estimates(settings, (command) => runner.process.estimate(command));
-    const entry = { id: family, path, header };
+    const entry = { path, header, definition: {} };
     const { ram: estimated } = await estimates.request(entry);
     assert.deepEqual(estimates.get(entry), { ram: estimated, vram: 0 });
     await runner.load(load);

@@ -10,6 +10,9 @@ export interface EstimateSettings {
   readonly batchSize: number;
 }
 
+/** What of a model its memory depends on. */
+type Estimated = Pick<CatalogueEntry, "path" | "header" | "definition">;
+
 /** Asks llama.cpp, in a process of its own. @throws {RunnerFailure} */
 export type Estimator = (command: EstimateCommand) => Promise<Memory>;
 
@@ -29,12 +32,12 @@ export class Estimates {
   }
 
   /** What is known already. */
-  get(entry: CatalogueEntry): Memory | undefined {
+  get(entry: Estimated): Memory | undefined {
     return entry.header instanceof LlamapodError ? undefined : this.#known.get(entry.header);
   }
 
   /** @throws {RunnerFailure} where llama.cpp cannot load the model @throws {LlamapodError} where the file is none */
-  request(entry: CatalogueEntry): Promise<Memory> {
+  request(entry: Estimated): Promise<Memory> {
     const { header } = entry;
     if (header instanceof LlamapodError) return Promise.reject(header);
     const known = this.#known.get(header);
@@ -45,12 +48,12 @@ export class Estimates {
   }
 
   /** What a load has taken. Weights that are read from the mapped file are not in it, so it only ever corrects upwards. */
-  learn({ header }: CatalogueEntry, taken: Memory): void {
+  learn({ header }: Estimated, taken: Memory): void {
     if (header instanceof LlamapodError) return;
     this.#known.set(header, larger(taken, this.#known.get(header) ?? taken));
   }
 
-  async #estimate(entry: CatalogueEntry, header: GgufHeader): Promise<Memory> {
+  async #estimate(entry: Estimated, header: GgufHeader): Promise<Memory> {
     const { slots, batchSize } = this.#settings;
     const contextSize = contextSizeOf(entry, this.#settings.contextSize);
     const shape = { path: entry.path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
