@@ -3,6 +3,7 @@ import type { Config } from "./config.ts";
 import { Metrics } from "./health/metrics.ts";
 import { Probes } from "./health/probes.ts";
 import { Catalogue } from "./models/catalogue.ts";
+import { Pulls } from "./models/download/pulls.ts";
 import { Pool } from "./models/pool.ts";
 import { LlamapodError } from "./protocol/errors.ts";
 import { Listener } from "./server/listener.ts";
@@ -15,6 +16,7 @@ const drainCheckMs = 50;
 export class Service {
   readonly url: string;
   readonly #catalogue: Catalogue;
+  readonly #pulls: Pulls;
   readonly #pool: Pool;
   readonly #probes: Probes;
   readonly #generations: Generations;
@@ -25,6 +27,7 @@ export class Service {
   private constructor(
     url: string,
     catalogue: Catalogue,
+    pulls: Pulls,
     pool: Pool,
     probes: Probes,
     generations: Generations,
@@ -33,6 +36,7 @@ export class Service {
   ) {
     this.url = url;
     this.#catalogue = catalogue;
+    this.#pulls = pulls;
     this.#pool = pool;
     this.#probes = probes;
     this.#generations = generations;
@@ -46,6 +50,7 @@ export class Service {
     const catalogue = new Catalogue([{ folder: config.modelsDir, isBuiltIn: false }], log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
+    const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, {
       graceMs: config.graceSeconds * 1_000,
       retentionMs: config.retentionSeconds * 1_000,
@@ -58,6 +63,7 @@ export class Service {
     const listener = new Listener({
       version,
       pool,
+      pulls,
       generations,
       metrics,
       probes,
@@ -78,12 +84,13 @@ export class Service {
     });
     catalogue.watch();
     const url = `http://${urlHost(config.host)}:${port}`;
-    return new Service(url, catalogue, pool, probes, generations, listener, config.drainSeconds);
+    return new Service(url, catalogue, pulls, pool, probes, generations, listener, config.drainSeconds);
   }
 
   /** Lets running answers end, for as long as the configuration allows, then ends everything. */
   async stop(): Promise<void> {
     this.#catalogue[Symbol.dispose]();
+    this.#pulls.close();
     this.#probes.draining();
     this.#pool.drain();
     this.#listener.notifyDraining(this.#drainSeconds * 1_000);

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Probes } from "../health/probes.ts";
 import type { Metrics } from "../health/metrics.ts";
+import type { Pulls } from "../models/download/pulls.ts";
 import type { Pool } from "../models/pool.ts";
 import type { Generations } from "../stream/generations.ts";
 
@@ -8,6 +9,7 @@ import type { Generations } from "../stream/generations.ts";
 export interface ServerContext {
   readonly version: string;
   readonly pool: Pool;
+  readonly pulls: Pulls;
   readonly generations: Generations;
   readonly metrics: Metrics;
   readonly probes: Probes;
