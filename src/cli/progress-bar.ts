@@ -56,7 +56,7 @@ export class PullDisplay {
       if (totalBytes !== undefined && rate > 0) parts.push(`${duration((totalBytes - done) / rate)} left`);
     }
     const line = parts.filter((part) => part !== "").join("  ");
-    process.stderr.write(`\r\u001b[2K${line.slice(0, Math.max(20, process.stderr.columns - 1))}`);
+    process.stderr.write(`\r\u001b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}`);
     this.#isDrawn = true;
   }
 

@@ -56,7 +56,7 @@ async function probe({ file, signal }: Transfer): Promise<Offer> {
   const total = answer.status === 206 ? rangeOf(answer)?.total : Number(answer.headers["content-length"] ?? NaN);
   return {
     url: target.url.href,
-    etag: answer.headers.etag ?? null,
+    etag: answer.headers.etag ?? answer.headers["last-modified"] ?? null,
     sizeBytes: total === undefined || Number.isNaN(total) ? undefined : total,
     sha256: /^[0-9a-f]{64}$/.test(linked) ? linked : undefined,
     takesRanges: answer.status === 206,
