@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-const ownFolders = ["cli", "health", "models", "page", "protocol", "server", "stream"];
+const ownFolders = ["cli", "client", "health", "models", "page", "protocol", "server", "stream"];
 
 /** Imports point down: main -> server -> stream -> models -> protocol; health is told by all and asks none. */
 function mayImport(folder, allowed) {
@@ -19,6 +19,11 @@ function mayImport(folder, allowed) {
 const engine = {
   regex: "^(?:node-llama-cpp|@node-llama-cpp/.*|@huggingface/jinja)$",
   message: "Only models/runner/ touches the engine and runs templates: what breaks there must not break the server.",
+};
+const typesOfProtocol = {
+  regex: "^(?:\\.\\./)+protocol/",
+  allowTypeImports: true,
+  message: "What runs in a browser takes types only from protocol: its values would bring their libraries along.",
 };
 const web = { regex: "^(?:express|ws)$", message: "Only server/ knows the web framework." };
 
@@ -76,7 +81,7 @@ export default defineConfig(
   },
   {
     // A client ignores messages of types that it does not know.
-    files: ["src/page/**/*.ts"],
+    files: ["src/page/**/*.ts", "src/client/**/*.ts"],
     rules: { "@typescript-eslint/switch-exhaustiveness-check": "off" },
   },
   restrictImports("src", []),
@@ -99,15 +104,20 @@ export default defineConfig(
   ]),
   restrictImports(
     "src/cli",
-    [{ regex: "^\\.\\./(?:health|page|server|stream)/", message: "cli/ may import itself, client, models and protocol only." }],
+    [
+      {
+        regex: "^\\.\\./(?:health|page|server/(?!auth/)|stream)/",
+        message: "cli/ may import itself, client, models, server/auth and protocol only.",
+      },
+    ],
     [engine],
   ),
+  restrictImports("src/client", [
+    typesOfProtocol,
+    { regex: "^(?!\\./|\\.\\./protocol/)", message: "client/ depends on nothing." },
+  ]),
   restrictImports("src/page", [
-    {
-      regex: "^(?:\\.\\./)+protocol/",
-      allowTypeImports: true,
-      message: "The page takes types only from protocol: its values would bring their libraries along.",
-    },
-    { regex: "^(?:\\.\\./)+(?!protocol/)", message: "page/ may import itself, and types from protocol." },
+    typesOfProtocol,
+    { regex: "^(?:\\.\\./)+(?!protocol/)", message: "page/ may import itself, llamapod/client, and types from protocol." },
   ]),
 );

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { Command } from "commander";
 import { findModel } from "./model.ts";
-import { addOptions, sizesOf, type BenchOptions } from "./options.ts";
+import { addOptions, count, sizesOf, type BenchOptions } from "./options.ts";
 import { compareAnswers, describeAgreement } from "./report/agreement.ts";
 import { describeEnvironment } from "./report/environment.ts";
 import { updateMarkdown } from "./report/markdown.ts";
@@ -10,6 +10,7 @@ import { renderTable } from "./report/table.ts";
 import { findWarnings } from "./report/warnings.ts";
 import { runRounds, type RoundResult } from "./rounds.ts";
 import { makeScenarios } from "./scenarios/all.ts";
+import { benchStreams } from "./streams/main.ts";
 import { buildLlamaServer } from "./servers/build-llama-server.ts";
 import { assertHasGpu, findLlamaServer, llamaServer } from "./servers/llama-server.ts";
 import { llamapod } from "./servers/llamapod.ts";
@@ -63,7 +64,10 @@ function findServers(options: BenchOptions, device: Device): Server[] {
 // A server that is running is stopped when this process exits, and only then.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 
-const program = new Command("bench").description("measures llamapod and llama-server side by side").showHelpAfterError();
+const program = new Command("bench")
+  .enablePositionalOptions()
+  .description("measures llamapod and llama-server side by side")
+  .showHelpAfterError();
 addOptions(program).action(bench);
 program
   .command("build-llama-server")
@@ -72,6 +76,15 @@ program
   .action((flags: string[]) => {
     process.stdout.write(`${buildLlamaServer(flags)}\n`);
   });
+
+program
+  .command("streams")
+  .description("measures how the server carries connections and streams, with runners that need no model")
+  .option("--connections <n>", "idle connections", count, 10_000)
+  .option("--streams <n>", "streams at the same time", count, 500)
+  .option("--rate <n>", "tokens a second of each stream", count, 50)
+  .option("--seconds <n>", "length of each measurement", count, 30)
+  .action(benchStreams);
 
 try {
   await program.parseAsync();

@@ -65,7 +65,7 @@ export function sizesOf(options: BenchOptions): ScenarioSizes & { readonly round
   };
 }
 
-function count(text: string): number {
+export function count(text: string): number {
   if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError("It must be a number from 1.");
   return Number(text);
 }

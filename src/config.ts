@@ -52,6 +52,10 @@ const schema = z.strictObject({
     .transform(withHome)
     .default(defaultModelsFolder)
     .describe("folder with the GGUF files, and models.yaml"),
+  demoModels: z
+    .preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean())
+    .default(true)
+    .describe("offer the built-in demo models beside those of the folder"),
   model: z.string().min(1).optional().describe("model that answers when a request names none (default: the first one)"),
   contextSize: count(256).default(4096).describe("tokens of prompt and answer together, for each slot"),
   slots: count(1, 64).default(4).describe("generations that a model works on at the same time"),
@@ -71,9 +75,29 @@ const schema = z.strictObject({
   maxMessageBytes: count(1024)
     .default(1024 * 1024)
     .describe("size of a request body or a WebSocket message, at most"),
+  maxFragments: count(1).default(64).describe("frames that a WebSocket message may come in, at most"),
+  maxMessagesPerSecond: count(1).default(100).describe("WebSocket messages of a connection in a second, at most"),
+  maxConnections: count(1).default(10_000).describe("WebSocket connections in all, at most"),
+  maxConnectionsPerClient: count(1).default(10_000).describe("WebSocket connections of one key, at most"),
+  maxGenerations: count(1).default(1_024).describe("answers under way or waiting in all, at most"),
+  maxGenerationsPerClient: count(1).default(1_024).describe("answers under way or waiting of one key, at most"),
+  maxTokens: count(1).default(131_072).describe("tokens that an answer may be asked to have, at most"),
+  maxStopStrings: count(1, 1_024).default(8).describe("stop strings of a request, at most"),
+  maxGraceSeconds: count(0).default(600).describe("grace time that a request may ask for, at most"),
+  maxLogBytes: count(1_024)
+    .default(16 * 1024 * 1024)
+    .describe("memory that one answer may take, at most"),
+  maxTotalLogBytes: count(1_024)
+    .default(256 * 1024 * 1024)
+    .describe("memory that all answers may take, ended ones that can still be resumed included"),
+  heartbeatSeconds: count(1).default(20).describe("time between pings on a WebSocket; two without an answer end it"),
+  idleSeconds: count(1).default(600).describe("time after which a WebSocket is closed on which nothing is said or read"),
+  headerSeconds: count(1).default(5).describe("time that the headers of a request may take to arrive"),
+  bodySeconds: count(1).default(30).describe("time that a whole request may take to arrive"),
   graceSeconds: count(0).default(60).describe("how long an answer goes on that no connection reads"),
   retentionSeconds: count(0).default(300).describe("how long an ended answer can still be resumed"),
   drainSeconds: count(0).default(30).describe("how long answers may take to end when the server is told to stop"),
+  apiKeysFile: z.string().min(1).optional().describe("file with the keys that clients need (default: none is needed)"),
   allowedHosts: names.describe("host names, beside localhost, under which clients reach this server"),
   allowedOrigins: names.describe("origins of other pages that may use this server"),
   allowUnauthenticated: z
@@ -134,9 +158,9 @@ export function loadConfig(
   ];
   const { data, error } = schema.safeParse(Object.assign({}, ...sources.map(({ values }) => values)));
   if (error !== undefined) throw describe(error, sources);
-  if (!loopback.test(data.host) && !data.allowUnauthenticated) {
+  if (!loopback.test(data.host) && !data.allowUnauthenticated && data.apiKeysFile === undefined) {
     throw new ConfigError(
-      `host: ${data.host} can be reached from other machines, and there are no keys: anyone could use the server. Listen on 127.0.0.1, or add --allow-unauthenticated if the network in front keeps strangers out.`,
+      `host: ${data.host} can be reached from other machines, and there are no keys: anyone could use the server. Name a file of keys with --api-keys-file, listen on 127.0.0.1, or add --allow-unauthenticated if the network in front keeps strangers out.`,
     );
   }
   return data;

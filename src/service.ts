@@ -1,11 +1,15 @@
+import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
-import type { Config } from "./config.ts";
+import { ConfigError, type Config } from "./config.ts";
 import { Metrics } from "./health/metrics.ts";
 import { Probes } from "./health/probes.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
+import { modelSources } from "./models/sources.ts";
 import { Pool } from "./models/pool.ts";
 import { LlamapodError } from "./protocol/errors.ts";
+import { Authenticator } from "./server/auth/authenticator.ts";
+import { KeyRing } from "./server/auth/keys.ts";
 import { Listener } from "./server/listener.ts";
 import { Generations } from "./stream/generations.ts";
 import { version } from "./version.ts";
@@ -44,22 +48,32 @@ export class Service {
     this.#drainSeconds = drainSeconds;
   }
 
-  /** Listens, and loads the active model meanwhile. @throws {Error} when it cannot listen; {LlamapodError} for a wrong model */
-  static async start(config: Config, log: Logger): Promise<Service> {
+  /**
+   * Listens, and loads the active model meanwhile.
+   *
+   * @param onStartFailed told why a server that has to have a GPU could not load its first model
+   * @throws {Error} when it cannot listen; {LlamapodError} for a wrong model
+   */
+  static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
+    const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version);
-    const catalogue = new Catalogue([{ folder: config.modelsDir, isBuiltIn: false }], log);
+    const catalogue = new Catalogue(modelSources(config), log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, {
       graceMs: config.graceSeconds * 1_000,
       retentionMs: config.retentionSeconds * 1_000,
+      limits: config,
     });
     const probes = new Probes();
     pool.onModelChange((status) => {
-      if (status.active) probes.activeModelChanged(status);
+      if (!status.active) return;
+      probes.activeModelChanged(status);
+      const mustStart = config.gpu === "required" && !probes.startup().ok;
+      if (mustStart && status.state === "failed") onStartFailed(status.reason ?? "the model could not be loaded");
     });
-    const { allowedHosts, allowedOrigins, maxMessageBytes } = config;
+    const { allowedHosts, allowedOrigins } = config;
     const listener = new Listener({
       version,
       pool,
@@ -70,13 +84,15 @@ export class Service {
       log,
       allowedHosts,
       allowedOrigins,
-      maxMessageBytes,
+      auth,
+      limits: config,
     });
     const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
     const port = await listener.listen(config.host, config.port);
     if (first === undefined)
       log.warn({ folder: config.modelsDir }, "there is no model: pull one, or put a GGUF file into the models folder");
     pool.open(first);
+    if (first?.isBuiltIn === true) log.info({ model: first.id }, demoNotice);
     catalogue.onChange((change) => {
       pool.catalogueChanged(change);
       const newcomer = pool.activeModel === undefined ? firstUsable(catalogue) : undefined;
@@ -108,6 +124,19 @@ export class Service {
   }
 }
 
+const demoNotice =
+  "this is the built-in demo model, which knows a little about llamapod and nothing else; `llamapod pull qwen2.5-0.5b` gets a real one";
+
+function readKeys(file: string): KeyRing {
+  try {
+    return KeyRing.parse(readFileSync(file, "utf8"));
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new ConfigError(`apiKeysFile: ${file} cannot be used: ${reason}`);
+  }
+}
+
+/** The operator's own models come before the built-in ones. */
 function firstUsable(catalogue: Catalogue) {
   return catalogue.entries.find(({ header }) => !(header instanceof LlamapodError));
 }

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { version } from "../version.ts";
 import { completionCommand } from "./completion.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
+import { keyCommand } from "./key.ts";
 import { listCommand } from "./list.ts";
 import { psCommand } from "./ps.ts";
 import { pullCommand } from "./pull.ts";
@@ -28,6 +29,7 @@ export function llamapodProgram(): Command {
     psCommand(),
     switchCommand(),
     runCommand(),
+    keyCommand(),
     completionCommand(() => program.commands),
   ];
   for (const command of commands) program.addCommand(command.copyInheritedSettings(program));

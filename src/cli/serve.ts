@@ -4,7 +4,7 @@ import { stringify } from "yaml";
 import { loadConfig, settings, type Config } from "../config.ts";
 import { LlamapodError } from "../protocol/errors.ts";
 import { Service } from "../service.ts";
-import { CommandError } from "./exit-codes.ts";
+import { CommandError, exitCodes } from "./exit-codes.ts";
 
 export function serveCommand(): Command {
   const command = new Command("serve")
@@ -58,7 +58,10 @@ async function serve(config: Config): Promise<void> {
 
 async function start(config: Config, log: Logger): Promise<Service> {
   try {
-    return await Service.start(config, log);
+    return await Service.start(config, log, (cause) => {
+      log.fatal({ cause, gpu: config.gpu }, `the server has to have a GPU and cannot start: ${cause}`);
+      process.exit(exitCodes.startFailed.code);
+    });
   } catch (thrown) {
     if (thrown instanceof LlamapodError) throw new CommandError("usage", thrown.message, thrown);
     if (!isRefusalToListen(thrown)) throw thrown;

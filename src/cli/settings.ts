@@ -3,6 +3,7 @@ import { pino, type Logger } from "pino";
 import { z } from "zod";
 import { loadConfig, settings, type Config } from "../config.ts";
 import { Catalogue } from "../models/catalogue.ts";
+import { modelSources } from "../models/sources.ts";
 
 /** The options that commands share, and what is made of them. */
 
@@ -49,7 +50,7 @@ export function configOf({ config, modelsDir }: CommonOptions): Config {
 
 /** The catalogue as it lies on disk, read once. */
 export async function catalogueOf(config: Config): Promise<Catalogue> {
-  const catalogue = new Catalogue([{ folder: config.modelsDir, isBuiltIn: false }], silent);
+  const catalogue = new Catalogue(modelSources(config), silent);
   await catalogue.scan();
   return catalogue;
 }

@@ -9,6 +9,8 @@ export interface PoolMeasurement {
     readonly modelId: string;
     readonly runningJobs: number;
     readonly slots: number;
+    /** What computes it, once it is loaded. */
+    readonly backend: string | undefined;
     /** Tokens in the KV cache, and how many would fit. */
     readonly cachedTokens: number;
     readonly contextTokens: number;
@@ -139,6 +141,18 @@ export class Metrics {
     };
     gauge("llamapod_requests_waiting", "Generations that wait for a slot.", (target, { waiting }) => {
       for (const model of waiting) target.inc({ model });
+    });
+    new Gauge({
+      name: "llamapod_model_info",
+      help: "1 for each loaded model; the label says what computes it: cpu, cuda.",
+      labelNames: ["model", "backend"] as const,
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const { modelId, backend } of measure().running) {
+          if (backend !== undefined) this.set({ model: modelId, backend }, 1);
+        }
+      },
     });
     const perRunner = (name: string, help: string, value: (runner: PoolMeasurement["running"][number]) => number) => {
       gauge(name, help, (target, { running }) => {

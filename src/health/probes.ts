@@ -5,6 +5,8 @@ export interface ActiveModel {
   readonly id: string;
   readonly state: ModelState;
   readonly reason: string | undefined;
+  /** What computes it, while it is loaded. */
+  readonly backend?: string;
 }
 
 export interface Probe {
@@ -42,7 +44,9 @@ export class Probes {
     if (this.#draining) return { ok: false, body: { status: "draining" } };
     // An active model that has made room for another one is loaded again when it is asked for.
     const answers = this.#active?.state === "ready" || (this.#active?.state === "available" && this.#hasBeenReady);
-    return answers ? { ok: true, body: { status: "ok", model: this.#active?.id ?? null } } : this.#notReady();
+    if (this.#active === undefined || !answers) return this.#notReady();
+    const { id, backend } = this.#active;
+    return { ok: true, body: { status: "ok", model: id, ...(backend !== undefined && { backend }) } };
   }
 
   #notReady(): Probe {

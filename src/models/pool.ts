@@ -41,10 +41,13 @@ export interface ModelStatus {
   readonly state: ModelState;
   readonly progress: number | undefined;
   readonly reason: string | undefined;
+  /** What computes it, while it is loaded: cpu, cuda. */
+  readonly backend?: string;
   readonly active: boolean;
   readonly sizeBytes: number;
   /** What it takes or would take, where that is known. */
   readonly memory: Memory | undefined;
+  readonly isBuiltIn: boolean;
 }
 
 /** How long a runner that was asked to stop may take. */
@@ -586,12 +589,13 @@ export class Pool {
   }
 
   #status(entry: CatalogueEntry): ModelStatus {
-    const { id, header } = entry;
+    const { id, header, isBuiltIn } = entry;
     const resident = this.#residents.get(id);
     const common = {
       id,
       active: id === this.#activeModel,
       sizeBytes: header instanceof LlamapodError ? 0 : header.fileBytes,
+      isBuiltIn,
       memory: resident?.memory ?? this.#estimates.get(entry),
     };
     if (header instanceof LlamapodError) return { ...common, state: "invalid", progress: undefined, reason: header.message };
@@ -600,7 +604,9 @@ export class Pool {
     if (state === undefined && backoff !== undefined)
       return { ...common, state: "failed", progress: undefined, reason: backoff.error.message };
     const progress = state?.name === "loading" ? state.progress : undefined;
-    return { ...common, state: state === undefined ? "available" : publicState(state), progress, reason: undefined };
+    const backend = state?.name === "ready" && { backend: state.model.backend };
+    const shown = state === undefined ? "available" : publicState(state);
+    return { ...common, state: shown, progress, reason: undefined, ...backend };
   }
 
   #announce(entry: CatalogueEntry): void {

@@ -141,6 +141,7 @@ export class Resident {
       modelId: this.entry.id,
       runningJobs: this.#jobs.size,
       slots: this.#slots,
+      backend: loaded?.backend,
       cachedTokens: statistics.cachedTokens,
       contextTokens: loaded === undefined ? 0 : loaded.contextSize * loaded.slots,
       memory: this.memory,

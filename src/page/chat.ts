@@ -1,10 +1,15 @@
-import type { ConnectionState } from "./connection.ts";
+import {
+  hasEnded,
+  newGeneration,
+  StreamClient,
+  type ConnectionState,
+  type Generation,
+  type StreamSurroundings,
+} from "llamapod/client";
 import { answerOf, toMessages, type AnswerTurn, type Turn } from "./conversation.ts";
-import { hasEnded, type Generation } from "./generation.ts";
 import { modelsOf, selectedModel, withChange, type Model } from "./models.ts";
 import type { SavedChat } from "./saved.ts";
 import type { Settings } from "./settings.ts";
-import { StreamClient, type StreamSurroundings } from "./stream-client.ts";
 
 export interface ChatParts {
   readonly surroundings: StreamSurroundings;
@@ -134,7 +139,7 @@ export class Chat {
     this.#turns.push({ role: "assistant", id: request.id, text: "", outcome: "running", model: this.model?.id });
     this.#sentAtMs = this.#parts.surroundings.nowMs();
     this.#ttftMs = undefined;
-    this.#running = { id: request.id, request, last: 0, text: "", tokens: 0, phase: { kind: "sending" } };
+    this.#running = newGeneration(request);
     this.#parts.saved.saveTurns(this.#turns);
     this.saveNow();
     this.#events.turnsChanged();

@@ -1,4 +1,5 @@
-import type { ConnectionState } from "./connection.ts";
+import type { ConnectionState } from "llamapod/client";
+import { notAuthenticated } from "./api-key.ts";
 import { byId, setText } from "./dom.ts";
 
 /** Short breaks are repaired before anyone could read about them. */
@@ -29,7 +30,8 @@ export class ConnectionStatus {
     this.#element.dataset["state"] = state.kind === "open" || state.kind === "refused" ? state.kind : "broken";
     setText(this.#text, describe(state));
     const focused = document.activeElement === this.#again;
-    this.#again.hidden = state.kind === "open" || state.kind === "connecting";
+    const isKeyMissing = state.kind === "refused" && state.code === notAuthenticated;
+    this.#again.hidden = state.kind === "open" || state.kind === "connecting" || isKeyMissing;
     if (focused && this.#again.hidden) byId("question", HTMLTextAreaElement).focus();
   }
 }
@@ -39,6 +41,7 @@ function describe(state: ConnectionState): string {
     case "open":
       return "Connected";
     case "refused":
+      if (state.code === notAuthenticated) return "This server asks for an API key.";
       return `The server closed the connection: ${state.reason === "" ? `code ${state.code}` : state.reason}.`;
     case "connecting":
       return "Connecting…";

@@ -1,5 +1,4 @@
-import { hasEnded, liveTokensPerSecond, type Failure, type Generation } from "./generation.ts";
-import type { GenerateRequest } from "./wire.ts";
+import { hasEnded, liveTokensPerSecond, type Failure, type GenerateRequest, type Generation } from "llamapod/client";
 
 export interface Statistics {
   readonly tokens: number;

@@ -1,4 +1,6 @@
-import { browserSurroundings, randomId } from "./browser.ts";
+import { randomId } from "llamapod/client";
+import { ApiKeyForm } from "./api-key.ts";
+import { browserSurroundings } from "./browser.ts";
 import { ChatView } from "./chat-view.ts";
 import { Chat, type ChatEvents } from "./chat.ts";
 import { Composer } from "./composer.ts";
@@ -17,7 +19,10 @@ const events: ChatEvents = {
     view.answerChanged(answer);
     composer.setRunning(answer.outcome === "running");
   },
-  connectionChanged: (state) => status.show(state),
+  connectionChanged(state) {
+    status.show(state);
+    apiKey.show(state);
+  },
   modelsChanged() {
     picker.show();
     view.refresh();
@@ -25,9 +30,15 @@ const events: ChatEvents = {
   refused: (message) => view.announce(message),
 };
 
+const apiKey = new ApiKeyForm(sessionStorage, () => chat.connect());
 const panel = new SettingsPanel(localStorage);
 const chat = new Chat(
-  { surroundings: browserSurroundings(), saved: savedChat(sessionStorage), newId: randomId, settings: () => panel.settings },
+  {
+    surroundings: browserSurroundings(() => apiKey.key),
+    saved: savedChat(sessionStorage),
+    newId: randomId,
+    settings: () => panel.settings,
+  },
   events,
 );
 const view = new ChatView(chat);

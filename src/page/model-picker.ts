@@ -9,6 +9,7 @@ export class ModelPicker {
   readonly #state = byId("model-state", HTMLElement);
   readonly #progress = byId("model-progress", HTMLProgressElement);
   readonly #welcome = byId("welcome-model", HTMLElement);
+  readonly #demoNotice = byId("demo-notice", HTMLElement);
 
   constructor(chat: Chat) {
     this.#chat = chat;
@@ -28,6 +29,7 @@ export class ModelPicker {
     if (model?.progress === undefined) this.#progress.removeAttribute("value");
     else this.#progress.value = model.progress;
     setText(this.#welcome, model?.id ?? "");
+    this.#demoNotice.hidden = model?.isBuiltIn !== true;
   }
 
   #showOptions(models: readonly Model[], selected: Model | undefined): void {

@@ -4,6 +4,8 @@ export interface Model {
   readonly id: string;
   readonly state: ModelState;
   readonly active: boolean;
+  /** A demo that comes with llamapod. */
+  readonly isBuiltIn: boolean;
   /** 0 to 1 while it is being loaded. */
   readonly progress?: number | undefined;
   /** Why it is in this state, where the server said so. */
@@ -11,11 +13,12 @@ export interface Model {
 }
 
 export function modelsOf(hello: ServerMessageOf<"hello">): Model[] {
-  return hello.models.map(({ id, state, active }) => ({ id, state, active }));
+  return hello.models.map(({ id, state, active, built_in = false }) => ({ id, state, active, isBuiltIn: built_in }));
 }
 
 export function withChange(models: readonly Model[], { id, state, active, progress, reason }: ServerMessageOf<"model">): Model[] {
-  const changed: Model = { id, state, active, progress, reason };
+  const isBuiltIn = models.find((model) => model.id === id)?.isBuiltIn ?? false;
+  const changed: Model = { id, state, active, isBuiltIn, progress, reason };
   const others = models.map((model) => (active && model.id !== id ? { ...model, active: false } : model));
   const index = others.findIndex((model) => model.id === id);
   return index === -1 ? [...others, changed] : others.with(index, changed);

@@ -1,5 +1,5 @@
+import type { Generation } from "llamapod/client";
 import type { Turn } from "./conversation.ts";
-import type { Generation } from "./generation.ts";
 
 /**
  * What a reload must not lose. The storage of the session is the tab's own, so two tabs do not meet. Text and `seq` of a running

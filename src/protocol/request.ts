@@ -19,10 +19,11 @@ export const messages = z.array(chatMessage).min(1, "must hold at least one mess
 
 const penalty = z.number().min(-2).max(2);
 
-export const stop = z.preprocess(
-  (value) => (typeof value === "string" ? [value] : value),
-  z.array(z.string().min(1, "a stop string cannot be empty").max(128)).max(8),
-);
+const stopString = z.string().min(1).max(128);
+
+export const stop = z.union([stopString.transform((text) => [text]), z.array(stopString).max(1_024)], {
+  error: "must be a string of 1 to 128 characters, or a list of such",
+});
 
 export const samplingFields = {
   /** 0 is greedy. */
@@ -43,6 +44,17 @@ export const lengthFields = {
   max_tokens: z.int().min(1).max(1_000_000).optional(),
   stop: stop.optional(),
 };
+
+/** Requests with a greater one are served first; 0 is ordinary. */
+export const priority = z.int().min(-10).max(10);
+
+/** What becomes of an answer that no connection reads. */
+export const detach = z.strictObject({
+  /** How long it goes on, in seconds. */
+  grace_s: z.int().min(0).optional(),
+  /** And then: `finish` lets it go on to its end. */
+  on_expire: z.enum(["cancel", "finish"]).optional(),
+});
 
 export type ChatMessage = z.output<typeof chatMessage>;
 

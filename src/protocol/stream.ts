@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { errorCodes } from "./errors.ts";
-import { finishReasons, lengthFields, messages, samplingFields } from "./request.ts";
+import { detach, finishReasons, lengthFields, messages, priority, samplingFields } from "./request.ts";
 
 /**
  * `llamapod.v1`: the WebSocket protocol. UTF-8 JSON text frames, one flat object a frame, told apart by `type`.
@@ -15,12 +15,20 @@ export const closeCodes = {
   goingAway: 1001,
   unsupportedData: 1003,
   tooManyBadMessages: 4400,
+  idle: 4408,
+  tooManyMessages: 4429,
 } as const;
 
 /** Chosen by the client; unique among its generations. */
 export const generationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 of A-Z, a-z, 0-9, _ and -");
 
 const sequence = z.int().min(0);
+
+/**
+ * One place where answers are shown, such as a tab, whatever its connections do. When it reads a generation over a new connection
+ * the old one, which may not know yet that it is dead, reads it no longer.
+ */
+const reader = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 of A-Z, a-z, 0-9, _ and -");
 
 export const generateMessage = z
   .strictObject({
@@ -31,17 +39,21 @@ export const generateMessage = z
     prompt: z.string().min(1).optional(),
     ...lengthFields,
     ...samplingFields,
+    priority: priority.optional(),
+    detach: detach.optional(),
+    reader: reader.optional(),
   })
   .refine((message) => (message.messages === undefined) !== (message.prompt === undefined), {
     error: "needs either messages or prompt",
     path: ["messages"],
-  });
+  })
+  .meta({ oneOf: [{ required: ["messages"] }, { required: ["prompt"] }] });
 
 export const clientMessage = z.discriminatedUnion(
   "type",
   [
     generateMessage,
-    z.strictObject({ type: z.literal("resume"), id: generationId, after: sequence }),
+    z.strictObject({ type: z.literal("resume"), id: generationId, after: sequence, reader: reader.optional() }),
     z.strictObject({ type: z.literal("ack"), id: generationId, seq: sequence }),
     z.strictObject({ type: z.literal("cancel"), id: generationId }),
     z.strictObject({ type: z.literal("switch"), model: z.string().min(1).max(256) }),
@@ -69,6 +81,8 @@ export const modelSummary = z.object({
   state: modelState,
   active: z.boolean(),
   size_bytes: z.number(),
+  /** A demo that comes with llamapod. */
+  built_in: z.boolean().optional(),
 });
 
 export const usage = z.object({

@@ -1,17 +1,21 @@
 import { isUtf8 } from "node:buffer";
-import express, { type Express, type Response, type Router as ExpressRouter } from "express";
+import express, { type Express, type Request, type Response, type Router as ExpressRouter } from "express";
 import type { Probe } from "../health/probes.ts";
 import { LlamapodError } from "../protocol/errors.ts";
 import { modelRoutes } from "./api/models.ts";
 import { operationRoutes } from "./api/operations.ts";
+import { ticketRoutes } from "./auth/routes.ts";
 import type { ServerContext } from "./context.ts";
+import { contractRoutes } from "./contract/routes.ts";
 import { guard } from "./guard.ts";
+import type { Responder } from "./openai/responses/responder.ts";
+import { responseRoutes } from "./openai/responses/routes.ts";
 import { openaiRoutes } from "./openai/routes.ts";
 import { pageRoutes } from "./pages.ts";
 import { errorHandler } from "./problem.ts";
 
 /** Everything that is answered over plain HTTP. */
-export function createApp(context: ServerContext): Express {
+export function createApp(context: ServerContext, responder: Responder): Express {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -19,12 +23,25 @@ export function createApp(context: ServerContext): Express {
     guard(request, context);
     next();
   });
-  app.use(healthRoutes(context));
-  app.use(express.json({ limit: context.maxMessageBytes, verify: refuseBrokenText }));
+  // Probes, the page's files and the contract tell nothing and ask for no key; whatever comes after them does.
+  app.use(probeRoutes(context));
+  app.use(pageRoutes());
+  app.use(contractRoutes(context));
+  app.use((request, _response, next) => {
+    context.auth.authenticate(request);
+    next();
+  });
+  app.use("/api", (request, _response, next) => {
+    if (!isReading(request)) context.auth.callerOf(request, "admin");
+    next();
+  });
+  app.use(metricsRoute(context));
+  app.use(ticketRoutes(context));
+  app.use(express.json({ limit: context.limits.maxMessageBytes, verify: refuseBrokenText }));
   app.use(openaiRoutes(context));
+  app.use(responseRoutes(context, responder));
   app.use(modelRoutes(context));
   app.use(operationRoutes(context));
-  app.use(pageRoutes());
   app.use((request) => {
     throw new LlamapodError("not_found", `There is no ${request.method} ${request.path}.`);
   });
@@ -32,12 +49,21 @@ export function createApp(context: ServerContext): Express {
   return app;
 }
 
-function healthRoutes({ probes, metrics }: ServerContext): ExpressRouter {
+function isReading({ method }: Request): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+function probeRoutes({ probes }: ServerContext): ExpressRouter {
   const router = express.Router();
   const answer = (response: Response, { ok, body }: Probe) => response.status(ok ? 200 : 503).json(body);
   router.get("/health/live", (_request, response) => void answer(response, probes.live()));
   router.get("/health/ready", (_request, response) => void answer(response, probes.ready()));
   router.get("/health/startup", (_request, response) => void answer(response, probes.startup()));
+  return router;
+}
+
+function metricsRoute({ probes, metrics }: ServerContext): ExpressRouter {
+  const router = express.Router();
   router.get("/metrics", async (_request, response) => {
     metrics.ready.set(probes.ready().ok ? 1 : 0);
     response.type(metrics.contentType).send(await metrics.text());

@@ -1,9 +1,11 @@
 import type { Logger } from "pino";
+import type { Limits } from "../protocol/limits.ts";
 import type { Probes } from "../health/probes.ts";
 import type { Metrics } from "../health/metrics.ts";
 import type { Pulls } from "../models/download/pulls.ts";
 import type { Pool } from "../models/pool.ts";
 import type { Generations } from "../stream/generations.ts";
+import type { Authenticator } from "./auth/authenticator.ts";
 
 /** What the routes work with. Made once, in `serve`. */
 export interface ServerContext {
@@ -16,9 +18,6 @@ export interface ServerContext {
   readonly log: Logger;
   readonly allowedHosts: readonly string[];
   readonly allowedOrigins: readonly string[];
-  /** Bytes of a request body or a WebSocket message, at most. */
-  readonly maxMessageBytes: number;
+  readonly auth: Authenticator;
+  readonly limits: Limits;
 }
-
-/** Everyone, for as long as there are no keys to tell clients apart. */
-export const anonymous = "anonymous";

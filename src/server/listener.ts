@@ -3,24 +3,33 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { ServerContext } from "./context.ts";
 import { createApp } from "./app.ts";
-import { StreamEndpoint } from "./websocket.ts";
+import { Responder } from "./openai/responses/responder.ts";
+import { WebSockets } from "./websocket.ts";
 
-/** Slow or idle clients may not hold a connection for longer than this, in milliseconds; answers under way are not affected. */
-const timeouts = {
-  headersTimeout: 5_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 5_000,
-  connectionsCheckingInterval: 1_000,
-};
+const keepAliveTimeout = 5_000;
+const connectionsCheckingInterval = 1_000;
+
+/** Connections beside the WebSockets that are let in, so that who is refused can still be told why. */
+const spareConnections = 1_000;
 
 /** The one port where HTTP and WebSocket clients are served. */
 export class Listener {
   readonly http: Server;
-  readonly #streams: StreamEndpoint;
+  readonly #sockets: WebSockets;
 
   constructor(context: ServerContext) {
-    this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context));
-    this.#streams = new StreamEndpoint(this.http, context);
+    const responder = new Responder(context);
+    const { headerSeconds, bodySeconds, maxConnections } = context.limits;
+    // Answers under way are not affected by any of these.
+    const timeouts = {
+      headersTimeout: headerSeconds * 1_000,
+      requestTimeout: Math.max(headerSeconds, bodySeconds) * 1_000,
+      keepAliveTimeout,
+      connectionsCheckingInterval,
+    };
+    this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context, responder));
+    this.http.maxConnections = maxConnections + spareConnections;
+    this.#sockets = new WebSockets(this.http, context, responder);
   }
 
   /** @returns the port that was taken. @throws {Error} of the operating system, such as EADDRINUSE */
@@ -31,16 +40,16 @@ export class Listener {
   }
 
   notifyDraining(reconnectAfterMs: number): void {
-    this.#streams.notifyDraining(reconnectAfterMs);
+    this.#sockets.notifyDraining(reconnectAfterMs);
   }
 
   async close(): Promise<void> {
-    this.#streams.close();
+    this.#sockets.close();
     const closed = new Promise((resolve) => this.http.close(resolve));
     this.http.closeIdleConnections();
     const deadline = setTimeout(() => {
       this.http.closeAllConnections();
-      this.#streams.terminate();
+      this.#sockets.terminate();
     }, closeGraceMs);
     await closed;
     clearTimeout(deadline);

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { Router, static as serveStatic } from "express";
 
 const folder = fileURLToPath(new URL("../page/", import.meta.url));
+const clientFolder = fileURLToPath(new URL("../client/", import.meta.url));
 
 /** The chat page. It runs its own scripts only, and talks to this server only. */
 export function pageRoutes(): Router {
@@ -19,7 +20,8 @@ export function pageRoutes(): Router {
     });
     next();
   });
-  router.use(serveStatic(folder, { cacheControl: true, maxAge: 0 }));
+  router.use(serveStatic(folder, { maxAge: 0, redirect: false }));
+  router.use("/client", serveStatic(clientFolder, { maxAge: 0, redirect: false }));
   return router;
 }
 

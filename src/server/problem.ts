@@ -11,6 +11,7 @@ export function errorEnvelope({ code, message, param }: LlamapodError) {
 function sendError(response: Response, error: LlamapodError): void {
   const { status } = describeError(error.code);
   response.status(status);
+  if (status === 401) response.set("WWW-Authenticate", "Bearer");
   if (error.retryAfterMs !== undefined) response.set("Retry-After", String(Math.ceil(error.retryAfterMs / 1_000)));
   if (response.req.path.startsWith("/v1/")) {
     response.json(errorEnvelope(error));
@@ -30,12 +31,18 @@ export function errorHandler({ log }: ServerContext): ErrorRequestHandler {
   };
 }
 
+/** The rest of what the parser says is a piece of the body, which may be a prompt. */
+function positionIn(message: string): string {
+  const [, position] = / position (\d+)/.exec(message) ?? [];
+  return position === undefined ? "" : ` (at character ${position})`;
+}
+
 /** What express says about a body that it could not read, in our words. */
 function bodyError(thrown: unknown): LlamapodError | undefined {
   if (!(thrown instanceof Error) || !("type" in thrown)) return undefined;
   switch (thrown.type) {
     case "entity.parse.failed":
-      return new LlamapodError("invalid_json", `The body is not valid JSON: ${thrown.message}.`, { cause: thrown });
+      return new LlamapodError("invalid_json", `The body is not valid JSON${positionIn(thrown.message)}.`, { cause: thrown });
     case "entity.too.large":
       return new LlamapodError("request_too_large", `The body is too large: ${thrown.message}.`, { cause: thrown });
     case "encoding.unsupported":

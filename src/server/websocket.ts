@@ -1,16 +1,20 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import type { Caller } from "../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { closeCodes, subprotocol } from "../protocol/stream.ts";
-import { Session, type SessionContext, type Transport } from "../stream/session.ts";
-import { anonymous, type ServerContext } from "./context.ts";
+import { Session, type SessionContext, type SocketSession, type Transport } from "../stream/session.ts";
+import type { ServerContext } from "./context.ts";
 import { guard } from "./guard.ts";
+import type { Responder } from "./openai/responses/responder.ts";
+import { ResponsesSession } from "./openai/responses/session.ts";
 import { errorEnvelope } from "./problem.ts";
 
-const path = "/v1/stream";
+/** The WebSockets that are served, by path. */
+const paths = { stream: "/v1/stream", responses: "/v1/responses" } as const;
 
-const heartbeatSeconds = 20;
+type Path = (typeof paths)[keyof typeof paths];
 
 /** Pings without an answer after which a connection is dead. */
 const toleratedSilence = 2;
@@ -18,23 +22,37 @@ const toleratedSilence = 2;
 /** Bytes that may wait in a socket before nothing more is added. The model goes on; the log keeps what follows. */
 const congestionBytes = 256 * 1024;
 
-/** Frames that a message may come in, and chunks of them: more is an attack on memory. */
-const fragmentLimits = { maxFragments: 64, maxBufferedChunks: 4_096 };
+/** Pieces in which the network may deliver a message: more is an attack on memory. */
+const maxBufferedChunks = 4_096;
 
-/** The `llamapod.v1` endpoint beside the HTTP routes. */
-export class StreamEndpoint {
+/** What a client is told that finds all connections taken. */
+const retryAfterFullMs = 5_000;
+
+interface Admission {
+  readonly path: Path;
+  readonly caller: Caller;
+}
+
+/** What is served over WebSockets beside the HTTP routes: `llamapod.v1`, and OpenAI's mode of the Responses API. */
+export class WebSockets {
   readonly #context: ServerContext;
   readonly #sockets: WebSocketServer;
-  readonly #sessions = new Map<WebSocket, Session>();
+  readonly #responder: Responder;
+  readonly #sessions = new Map<WebSocket, SocketSession>();
+  /** Connections of each caller. */
+  readonly #connections = new Map<string, number>();
 
-  constructor(server: Server, context: ServerContext) {
+  constructor(server: Server, context: ServerContext, responder: Responder) {
     this.#context = context;
+    this.#responder = responder;
     this.#sockets = new WebSocketServer({
       noServer: true,
-      maxPayload: context.maxMessageBytes,
-      ...fragmentLimits,
+      maxPayload: context.limits.maxMessageBytes,
+      maxFragments: context.limits.maxFragments,
+      maxBufferedChunks,
       perMessageDeflate: false,
-      handleProtocols: () => subprotocol,
+      // A ticket is never echoed.
+      handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     });
     server.on("upgrade", (request, socket, head) => {
       this.#upgrade(request, socket, head);
@@ -59,43 +77,73 @@ export class StreamEndpoint {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const onError = () => socket.destroy();
     socket.on("error", onError);
+    let admission: Admission;
     try {
-      this.#admit(request);
+      admission = this.#admit(request);
     } catch (thrown) {
       refuse(socket, toLlamapodError(thrown));
       return;
     }
     socket.off("error", onError);
     this.#sockets.handleUpgrade(request, socket, head, (client) => {
-      this.#open(client);
+      this.#open(client, admission);
     });
   }
 
   /** @throws {LlamapodError} */
-  #admit(request: IncomingMessage): void {
+  #admit(request: IncomingMessage): Admission {
     guard(request, this.#context);
     const requested = request.url?.split("?")[0];
-    if (requested !== path)
-      throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${path}.`);
+    const path = Object.values(paths).find((served) => served === requested);
+    if (path === undefined) {
+      throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${paths.stream}.`);
+    }
+    const { auth } = this.#context;
+    auth.authenticate(request);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
-    if (!offered.includes(subprotocol)) {
+    if (path === paths.stream && !offered.includes(subprotocol)) {
       throw new LlamapodError(
         "unsupported_version",
         `Ask for the WebSocket subprotocol ${subprotocol}; no other version is served.`,
       );
     }
+    const caller = auth.callerOf(request);
+    this.#checkRoom(caller);
+    return { path, caller };
   }
 
-  #open(socket: WebSocket): void {
-    const { metrics, log } = this.#context;
+  #checkRoom({ id }: Caller): void {
+    const { maxConnections, maxConnectionsPerClient } = this.#context.limits;
+    const own = (this.#connections.get(id) ?? 0) >= maxConnectionsPerClient;
+    if (!own && this.#sessions.size < maxConnections) return;
+    const message = own
+      ? `You have ${maxConnectionsPerClient} connections open, which is the limit. One can carry any number of answers.`
+      : `The server has ${maxConnections} connections open, which is the limit.`;
+    throw new LlamapodError("too_many_connections", message, { retryAfterMs: retryAfterFullMs });
+  }
+
+  #countConnection({ id }: Caller, change: 1 | -1): void {
+    const count = (this.#connections.get(id) ?? 0) + change;
+    if (count === 0) this.#connections.delete(id);
+    else this.#connections.set(id, count);
+  }
+
+  #open(socket: WebSocket, { path, caller }: Admission): void {
+    const { metrics, log, limits } = this.#context;
     const transport = new SocketTransport(socket);
-    const session = new Session(transport, anonymous, this.#sessionContext());
+    const session =
+      path === paths.stream
+        ? new Session(transport, caller, this.#sessionContext())
+        : new ResponsesSession(transport, caller, this.#responder);
+    this.#countConnection(caller, 1);
     transport.onDrain = () => {
       session.drained();
     };
     this.#sessions.set(socket, session);
     metrics.connections.inc();
-    const stopHeartbeat = keepAlive(socket);
+    const stopHeartbeat = keepAlive(socket, limits.heartbeatSeconds, () => {
+      if (session.idleMs > limits.idleSeconds * 1_000) transport.close(closeCodes.idle, "nothing was said for too long");
+    });
     socket.on("message", (data, isBinary) => {
       if (isBinary) socket.close(closeCodes.unsupportedData, "frames must be text");
       else session.receive(messageText(data));
@@ -106,19 +154,19 @@ export class StreamEndpoint {
     socket.on("close", () => {
       stopHeartbeat();
       metrics.connections.dec();
+      this.#countConnection(caller, -1);
       this.#sessions.delete(socket);
       session.closed();
     });
   }
 
   #sessionContext(): SessionContext {
-    const { generations, pool, version, maxMessageBytes } = this.#context;
+    const { generations, pool, version, limits } = this.#context;
     return {
       generations,
       pool,
       server: `llamapod/${version}`,
-      heartbeatSeconds,
-      limits: { max_message_bytes: maxMessageBytes },
+      limits,
       switchTo: async (model) => {
         const { error } = await pool.switchTo(await pool.resolve(model)).ended;
         if (error !== undefined) throw error;
@@ -162,7 +210,7 @@ function messageText(data: RawData): string {
 }
 
 /** Node never times out an upgraded socket by itself. */
-function keepAlive(socket: WebSocket): () => void {
+function keepAlive(socket: WebSocket, everySeconds: number, onBeat: () => void): () => void {
   let unanswered = 0;
   socket.on("pong", () => {
     unanswered = 0;
@@ -171,7 +219,8 @@ function keepAlive(socket: WebSocket): () => void {
     if (unanswered >= toleratedSilence) socket.terminate();
     unanswered++;
     socket.ping();
-  }, heartbeatSeconds * 1_000);
+    onBeat();
+  }, everySeconds * 1_000);
   return () => {
     clearInterval(timer);
   };
@@ -186,6 +235,8 @@ function refuse(socket: Duplex, error: LlamapodError): void {
     "Connection: close",
     "Content-Type: application/json",
     `Content-Length: ${Buffer.byteLength(body)}`,
+    ...(status === 401 ? ["WWW-Authenticate: Bearer"] : []),
+    ...(error.retryAfterMs === undefined ? [] : [`Retry-After: ${Math.ceil(error.retryAfterMs / 1_000)}`]),
     ...(status === 426 ? ["Upgrade: websocket", `Sec-WebSocket-Protocol: ${subprotocol}`] : []),
   ];
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Metrics } from "../health/metrics.ts";
 import type { JobObserver, QueueReason } from "../models/job.ts";
-import { describeError, type LlamapodError } from "../protocol/errors.ts";
+import { describeError, LlamapodError } from "../protocol/errors.ts";
 import type { FinishReason } from "../protocol/request.ts";
 import type { ServerMessageOf, Timings, Usage } from "../protocol/stream.ts";
 
@@ -15,14 +15,21 @@ export interface Subscriber {
   /** The log has grown. */
   advanced(): void;
   queued(message: ServerMessageOf<"queued">): void;
+  /** The place where the answer is shown, if that may have several connections. */
+  readonly reader?: string | undefined;
+  /** The same reader has come over a newer connection. */
+  superseded?(): void;
 }
 
 /** Deltas are merged up to this many characters a frame, when a reader catches up. */
 const mergedCharacters = 16_384;
 
+/** What an event takes of memory beside its text. */
+const eventBytes = 128;
+
 /** Which door a generation came through. */
 export interface Origin {
-  readonly endpoint: "stream" | "chat" | "completions";
+  readonly endpoint: "stream" | "chat" | "completions" | "responses";
   readonly transport: "ws" | "sse" | "http";
 }
 
@@ -34,6 +41,7 @@ export class Generation implements JobObserver {
   readonly id: string;
   readonly origin: Origin;
   readonly #metrics: Metrics;
+  readonly #maxBytes: number;
   readonly #subscribers = new Set<Subscriber>();
   readonly #ended: (generation: Generation) => void;
   readonly #log: Frame[] = [];
@@ -47,12 +55,17 @@ export class Generation implements JobObserver {
   /** Tokens whose text has not come out yet. */
   #silentTokens = 0;
   #lastQueued: ServerMessageOf<"queued"> | undefined;
+  #bytes = 0;
 
-  /** @param onEnded told once, when the log is complete */
-  constructor(id: string, origin: Origin, metrics: Metrics, onEnded: (generation: Generation) => void) {
+  /**
+   * @param maxBytes of its log, beyond which it ends in an error
+   * @param onEnded told once, when the log is complete
+   */
+  constructor(id: string, origin: Origin, metrics: Metrics, maxBytes: number, onEnded: (generation: Generation) => void) {
     this.id = id;
     this.origin = origin;
     this.#metrics = metrics;
+    this.#maxBytes = maxBytes;
     this.#ended = onEnded;
   }
 
@@ -65,6 +78,11 @@ export class Generation implements JobObserver {
     return this.#log.length;
   }
 
+  /** What the log takes of memory, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get subscriberCount(): number {
     return this.#subscribers.size;
   }
@@ -73,6 +91,11 @@ export class Generation implements JobObserver {
   get error(): ServerMessageOf<"error"> | undefined {
     const last = this.#log.at(-1);
     return last?.type === "error" ? last : undefined;
+  }
+
+  /** Ends the reading of whoever reads it as this reader. */
+  supersede(reader: string): void {
+    for (const subscriber of [...this.#subscribers]) if (subscriber.reader === reader) subscriber.superseded?.();
   }
 
   subscribe(subscriber: Subscriber): () => void {
@@ -113,6 +136,7 @@ export class Generation implements JobObserver {
   }
 
   produced(text: string, tokens: number): void {
+    if (this.hasEnded) return;
     if (tokens > 0 && !this.#firstTokenSeen) {
       this.#firstTokenSeen = true;
       this.#metrics.firstTokenSeconds.observe({ model: this.#modelId }, this.#elapsedSeconds());
@@ -123,9 +147,11 @@ export class Generation implements JobObserver {
     const t = Math.round(performance.now() - this.#startedAt);
     this.#append({ type: "delta", n: this.#silentTokens, t, text });
     this.#silentTokens = 0;
+    if (this.#bytes > this.#maxBytes) this.failed(tooLong(this.#maxBytes));
   }
 
   finished(reason: FinishReason, usage: Usage, timings: Timings): void {
+    if (this.hasEnded) return;
     this.#end(reason === "cancelled" ? "cancelled" : "ok");
     this.#append({ type: "done", finish_reason: reason, usage, timings, text_sha256: this.#hash.digest("hex") });
     this.#ended(this);
@@ -152,9 +178,15 @@ export class Generation implements JobObserver {
 
   #append(event: WithoutAddress<Logged>): void {
     const seq = this.#log.length + 1;
+    this.#bytes += eventBytes + (event.type === "delta" ? Buffer.byteLength(event.text) : 0);
     this.#log.push({ ...event, id: this.id, first: seq, seq });
     for (const subscriber of [...this.#subscribers]) subscriber.advanced();
   }
+}
+
+function tooLong(maxBytes: number): LlamapodError {
+  const message = `The answer takes more than ${maxBytes} bytes of the server's memory. Ask for less with max_tokens.`;
+  return new LlamapodError("answer_too_long", message, { param: "max_tokens" });
 }
 
 type WithoutAddress<Message> = Message extends unknown ? Omit<Message, "id" | "first" | "seq"> : never;

@@ -1,10 +1,12 @@
 import { createHash, randomInt, randomUUID } from "node:crypto";
+import type { Limits } from "../protocol/limits.ts";
 import type { Metrics } from "../health/metrics.ts";
 import type { JobRequest } from "../models/job.ts";
 import type { Pool } from "../models/pool.ts";
 import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import type { Prompt, Sampling } from "../protocol/request.ts";
 import { Generation, type Origin } from "./generation.ts";
+import { checkRequest } from "./request-limits.ts";
 
 /** A request as every door hands it over. Absent sampling values get their defaults. */
 export interface GenerationRequest {
@@ -14,14 +16,27 @@ export interface GenerationRequest {
   readonly maxTokens: number | undefined;
   readonly stop: readonly string[];
   readonly ignoreEndOfTurn: boolean;
+  /** The greater is served first; 0 is ordinary. */
+  readonly priority: number;
+}
+
+/** What becomes of an answer that nobody reads. */
+export interface Detachment {
+  /** How long it goes on, in milliseconds. */
+  readonly graceMs?: number | undefined;
+  readonly onExpire?: "cancel" | "finish" | undefined;
 }
 
 export interface GenerationSettings {
+  readonly limits: Limits;
   /** How long an answer goes on that nobody reads, in milliseconds. */
   readonly graceMs: number;
   /** How long the log of an ended answer is kept, in milliseconds. */
   readonly retentionMs: number;
 }
+
+/** What a client is told that has to wait for others to end. */
+const retryAfterFullMs = 2_000;
 
 /** Logs of ended answers that are kept at most, whatever their age. */
 const keptLogs = 1_000;
@@ -43,7 +58,9 @@ const samplingDefaults: Omit<Sampling, "seed"> = {
 interface Entry {
   readonly generation: Generation;
   readonly jobId: string;
+  readonly owner: string;
   readonly fingerprint: string;
+  readonly detachment: Detachment;
   timer: NodeJS.Timeout | undefined;
   /** A cancellation may come before the job has reached the pool. */
   cancelled: boolean;
@@ -65,16 +82,17 @@ export class Generations {
 
   /** How many have not ended yet. */
   get activeCount(): number {
-    return [...this.#entries.values()].filter(({ generation }) => !generation.hasEnded).length;
+    return this.#active().length;
   }
 
   /**
    * Begins a generation, or finds the one that the same owner began with the same id and body. One that ended in an error
    * after which trying again makes sense is begun again.
    *
-   * @throws {LlamapodError} `idempotency_conflict` when the id belongs to another body
+   * @throws {LlamapodError} `idempotency_conflict` when the id belongs to another body; what `checkRequest` throws;
+   * `too_many_generations`, `overloaded`
    */
-  begin(owner: string, id: string, origin: Origin, request: GenerationRequest): Generation {
+  begin(owner: string, id: string, origin: Origin, request: GenerationRequest, detachment: Detachment = {}): Generation {
     const key = keyOf(owner, id);
     const fingerprint = createHash("sha256").update(JSON.stringify(request)).digest("hex");
     const known = this.#entries.get(key);
@@ -84,12 +102,16 @@ export class Generations {
       const message = `The id ${id} already belongs to a generation with another request. Use a new id for each request.`;
       throw new LlamapodError("idempotency_conflict", message, { param: "id" });
     }
+    checkRequest(request, detachment, this.#settings.limits);
+    this.#checkRoom(owner);
     clearTimeout(known?.timer);
-    const onEnded = () => {
+    const { maxLogBytes } = this.#settings.limits;
+    const generation = new Generation(id, origin, this.#metrics, maxLogBytes, ({ error }) => {
       this.#keep(key);
-    };
-    const generation = new Generation(id, origin, this.#metrics, onEnded);
-    const entry: Entry = { generation, jobId: randomUUID(), fingerprint, timer: undefined, cancelled: false };
+      // What it failed of may be unknown to the pool.
+      if (error !== undefined) this.#pool.cancel(entry.jobId);
+    });
+    const entry: Entry = { generation, jobId: randomUUID(), owner, fingerprint, detachment, timer: undefined, cancelled: false };
     this.#entries.set(key, entry);
     this.#submit(owner, entry, request).catch((thrown: unknown) => {
       generation.failed(toLlamapodError(thrown));
@@ -119,10 +141,11 @@ export class Generations {
     const entry = this.#entries.get(keyOf(owner, id));
     if (entry === undefined || entry.generation.hasEnded) return;
     clearTimeout(entry.timer);
-    if (entry.generation.subscriberCount > 0) return;
+    const { graceMs = this.#settings.graceMs, onExpire = "cancel" } = entry.detachment;
+    if (entry.generation.subscriberCount > 0 || onExpire === "finish") return;
     entry.timer = setTimeout(() => {
       this.#pool.cancel(entry.jobId);
-    }, this.#settings.graceMs);
+    }, graceMs);
   }
 
   /** The owner has everything up to `seq`: a complete log need not be kept any longer. */
@@ -139,7 +162,7 @@ export class Generations {
       modelId,
       namesModel: request.model !== undefined,
       client: owner,
-      priority: 0,
+      priority: request.priority,
       prompt: request.prompt,
       sampling: { ...samplingDefaults, seed: randomInt(2 ** 32), ...definition.sampling, ...request.sampling },
       maxTokens: request.maxTokens,
@@ -149,6 +172,27 @@ export class Generations {
     };
     this.#pool.submit(job, entry.generation);
     if (entry.cancelled) this.#pool.cancel(entry.jobId);
+  }
+
+  #active(): Entry[] {
+    return [...this.#entries.values()].filter(({ generation }) => !generation.hasEnded);
+  }
+
+  #checkRoom(owner: string): void {
+    const { maxGenerations, maxGenerationsPerClient, maxTotalLogBytes } = this.#settings.limits;
+    const active = this.#active();
+    if (active.filter((entry) => entry.owner === owner).length >= maxGenerationsPerClient) {
+      const message = `You have ${maxGenerationsPerClient} answers under way, which is the limit. Wait for one to end, or cancel one.`;
+      throw new LlamapodError("too_many_generations", message, { retryAfterMs: retryAfterFullMs });
+    }
+    if (
+      active.length >= maxGenerations ||
+      active.reduce((sum, { generation }) => sum + generation.bytes, 0) >= maxTotalLogBytes
+    ) {
+      throw new LlamapodError("overloaded", "The server has as many answers under way as it can hold.", {
+        retryAfterMs: retryAfterFullMs,
+      });
+    }
   }
 
   #keep(key: string): void {
@@ -171,7 +215,14 @@ export class Generations {
 
   #forgetOldest(): void {
     const ended = [...this.#entries].filter(([, { generation }]) => generation.hasEnded);
-    for (const [key] of ended.slice(0, Math.max(0, ended.length - keptLogs))) this.#forget(key);
+    let count = ended.length;
+    let bytes = [...this.#entries.values()].reduce((sum, { generation }) => sum + generation.bytes, 0);
+    for (const [key, { generation }] of ended) {
+      if (count <= keptLogs && bytes <= this.#settings.limits.maxTotalLogBytes) break;
+      count--;
+      bytes -= generation.bytes;
+      this.#forget(key);
+    }
   }
 }
 

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import type { Pool, ModelStatus } from "../models/pool.ts";
+import { requireScope, type Caller } from "../protocol/access.ts";
 import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
+import { limitsOnWire, type Limits } from "../protocol/limits.ts";
 import {
   clientMessage,
   closeCodes,
@@ -15,6 +17,7 @@ import { issueToError } from "../protocol/validation.ts";
 import { errorMessage, type Generation } from "./generation.ts";
 import type { GenerationRequest, Generations } from "./generations.ts";
 import { samplingOf } from "./sampling.ts";
+import { Rate } from "./rate.ts";
 import { Throttle } from "./throttle.ts";
 
 /** What carries a session: a WebSocket, seen from here. */
@@ -29,8 +32,7 @@ export interface SessionContext {
   readonly generations: Generations;
   readonly pool: Pool;
   readonly server: string;
-  readonly heartbeatSeconds: number;
-  readonly limits: Readonly<Record<string, number>>;
+  readonly limits: Limits;
   /** Resolves when a model has become active. @throws {LlamapodError} why it has not */
   readonly switchTo: (model: string) => Promise<void>;
 }
@@ -41,52 +43,83 @@ interface Attachment {
   readonly detach: () => void;
 }
 
-/** So many bad messages in so long a time end the connection. */
-const badMessages = { count: 10, withinMs: 10_000 } as const;
+/** So many messages that are refused, for being bad or too many, in so long a time end the connection. */
+const tolerated = { count: 10, withinMs: 10_000 } as const;
+
+/** A client that takes up many answers at once may for a moment send more messages than the limit. */
+const burstSeconds = 2;
 
 /** `queued` is told at most this often, in milliseconds. */
 const queuedEveryMs = 1_000;
 
+/** What a WebSocket carries, whichever protocol it speaks. */
+export interface SocketSession {
+  /** How long nothing was said and nothing read, in milliseconds. */
+  readonly idleMs: number;
+  /** Takes one frame. Nothing that a client sends makes it throw. */
+  receive(text: string): void;
+  /** The connection can be written to again. */
+  drained(): void;
+  notifyDraining(reconnectAfterMs: number): void;
+  /** The connection is gone. */
+  closed(): void;
+}
+
 /** One connection that speaks `llamapod.v1`. It reads generations through cursors of its own; its end ends none of them. */
-export class Session {
+export class Session implements SocketSession {
   readonly #transport: Transport;
   readonly #context: SessionContext;
-  readonly #owner: string;
+  readonly #caller: Caller;
   readonly #attachments = new Map<string, Attachment>();
   readonly #stopModelEvents: () => void;
-  #badMessageTimes: readonly number[] = [];
+  readonly #rate: Rate;
+  #refusalTimes: readonly number[] = [];
+  #lastMessageAt = performance.now();
 
-  constructor(transport: Transport, owner: string, context: SessionContext) {
+  constructor(transport: Transport, caller: Caller, context: SessionContext) {
     this.#transport = transport;
-    this.#owner = owner;
+    this.#caller = caller;
     this.#context = context;
+    this.#rate = new Rate(context.limits.maxMessagesPerSecond, burstSeconds);
     this.#send({
       type: "hello",
       protocol: subprotocol,
       server: context.server,
       active_model: context.pool.activeModel ?? null,
-      models: context.pool.models.map(({ id, state, active, sizeBytes }) => ({ id, state, active, size_bytes: sizeBytes })),
-      limits: { ...context.limits },
-      heartbeat_s: context.heartbeatSeconds,
+      models: context.pool.models.map(({ id, state, active, sizeBytes, isBuiltIn }) => ({
+        id,
+        state,
+        active,
+        size_bytes: sizeBytes,
+        built_in: isBuiltIn,
+      })),
+      limits: limitsOnWire(context.limits),
+      heartbeat_s: context.limits.heartbeatSeconds,
     });
     this.#stopModelEvents = context.pool.onModelChange((status, revision) => {
       this.#send(modelMessage(status, revision));
     });
   }
 
-  /** Takes one frame. Nothing that a client sends makes it throw. */
+  get idleMs(): number {
+    return this.#attachments.size > 0 ? 0 : performance.now() - this.#lastMessageAt;
+  }
+
   receive(text: string): void {
+    this.#lastMessageAt = performance.now();
     let id: string | undefined;
     try {
       const value = parseJson(text);
       id = addressed.safeParse(value).data?.id;
-      this.#handle(validate(value));
+      const message = validate(value);
+      if (this.#rate.take()) this.#handle(message);
+      // Acknowledgements are cumulative: the next one says the same and more.
+      else if (message.type !== "ack") throw this.#tooManyMessages();
     } catch (thrown) {
       this.#complain(toLlamapodError(thrown), id);
     }
   }
 
-  /** The connection can be written to again. */
   drained(): void {
     for (const attachment of this.#attachments.values()) this.#pump(attachment);
   }
@@ -95,7 +128,6 @@ export class Session {
     this.#send({ type: "notice", kind: "draining", reconnect_after_ms: reconnectAfterMs });
   }
 
-  /** The connection is gone. */
   closed(): void {
     this.#stopModelEvents();
     for (const id of [...this.#attachments.keys()]) this.#detach(id);
@@ -105,22 +137,19 @@ export class Session {
     const { generations } = this.#context;
     switch (message.type) {
       case "generate":
-        this.#attach(
-          message.id,
-          generations.begin(this.#owner, message.id, { endpoint: "stream", transport: "ws" }, requestOf(message)),
-          0,
-        );
+        this.#generate(message);
         break;
       case "resume":
-        this.#resume(message.id, message.after);
+        this.#resume(message);
         break;
       case "ack":
-        generations.acknowledge(this.#owner, message.id, message.seq);
+        generations.acknowledge(this.#caller.id, message.id, message.seq);
         break;
       case "cancel":
-        generations.cancel(this.#owner, message.id);
+        generations.cancel(this.#caller.id, message.id);
         break;
       case "switch":
+        requireScope(this.#caller, "admin");
         this.#context.switchTo(message.model).catch((thrown: unknown) => {
           this.#complain(toLlamapodError(thrown), undefined);
         });
@@ -131,22 +160,31 @@ export class Session {
     }
   }
 
-  #resume(id: string, after: number): void {
-    const generation = this.#context.generations.find(this.#owner, id);
+  #generate(message: GenerateMessage): void {
+    requireScope(this.#caller, "chat");
+    const { id, reader, detach } = message;
+    const origin = { endpoint: "stream", transport: "ws" } as const;
+    const graceMs = detach?.grace_s === undefined ? undefined : detach.grace_s * 1_000;
+    const detachment = { graceMs, onExpire: detach?.on_expire };
+    this.#attach(this.#context.generations.begin(this.#caller.id, id, origin, requestOf(message), detachment), 0, reader);
+  }
+
+  #resume({ id, after, reader }: Extract<ClientMessage, { type: "resume" }>): void {
+    const generation = this.#context.generations.find(this.#caller.id, id);
     if (after > generation.lastSeq) {
       throw new LlamapodError(
         "invalid_message",
         `Generation ${id} has ${generation.lastSeq} events so far, and after is ${after}.`,
-        {
-          param: "after",
-        },
+        { param: "after" },
       );
     }
-    this.#attach(id, generation, after);
+    this.#attach(generation, after, reader);
   }
 
-  #attach(id: string, generation: Generation, after: number): void {
+  #attach(generation: Generation, after: number, reader: string | undefined): void {
+    const { id } = generation;
     this.#detach(id);
+    if (reader !== undefined) generation.supersede(reader);
     const queued = new Throttle<ServerMessageOf<"queued">>(queuedEveryMs, (message) => {
       this.#send(message);
     });
@@ -158,6 +196,11 @@ export class Session {
       queued: (message) => {
         queued.push(message);
       },
+      reader,
+      superseded: () => {
+        this.#detach(id);
+        this.#send({ ...errorMessage(superseded(id)), id });
+      },
     });
     const detach = () => {
       queued.stop();
@@ -165,7 +208,7 @@ export class Session {
     };
     const attachment: Attachment = { generation, cursor: after, detach };
     this.#attachments.set(id, attachment);
-    this.#context.generations.readersChanged(this.#owner, id);
+    this.#context.generations.readersChanged(this.#caller.id, id);
     this.#pump(attachment);
   }
 
@@ -174,7 +217,7 @@ export class Session {
     if (attachment === undefined) return;
     this.#attachments.delete(id);
     attachment.detach();
-    this.#context.generations.readersChanged(this.#owner, id);
+    this.#context.generations.readersChanged(this.#caller.id, id);
   }
 
   #pump(attachment: Attachment): void {
@@ -192,11 +235,19 @@ export class Session {
 
   #complain(error: LlamapodError, id: string | undefined): void {
     this.#send({ ...errorMessage(error), ...(id !== undefined && { id }) });
-    if (error.code !== "invalid_json" && error.code !== "invalid_message") return;
+    const isTooMany = error.code === "too_many_messages";
+    if (!isTooMany && error.code !== "invalid_json" && error.code !== "invalid_message") return;
     const now = performance.now();
-    this.#badMessageTimes = [...this.#badMessageTimes, now].filter((time) => now - time < badMessages.withinMs);
-    if (this.#badMessageTimes.length >= badMessages.count)
-      this.#transport.close(closeCodes.tooManyBadMessages, "too many bad messages");
+    this.#refusalTimes = [...this.#refusalTimes, now].filter((time) => now - time < tolerated.withinMs);
+    if (this.#refusalTimes.length < tolerated.count) return;
+    if (isTooMany) this.#transport.close(closeCodes.tooManyMessages, "too many messages");
+    else this.#transport.close(closeCodes.tooManyBadMessages, "too many bad messages");
+  }
+
+  #tooManyMessages(): LlamapodError {
+    const { maxMessagesPerSecond } = this.#context.limits;
+    const message = `More than ${maxMessagesPerSecond} messages a second are not taken. This one was not handled: send it again.`;
+    return new LlamapodError("too_many_messages", message, { retryAfterMs: 1_000 });
   }
 
   #send(message: ServerMessage): void {
@@ -233,7 +284,12 @@ function requestOf(message: GenerateMessage): GenerationRequest {
     maxTokens: message.max_tokens,
     stop: message.stop ?? [],
     ignoreEndOfTurn: false,
+    priority: message.priority ?? 0,
   };
+}
+
+function superseded(id: string): LlamapodError {
+  return new LlamapodError("superseded", `Generation ${id} is now read over a newer connection of the same reader.`);
 }
 
 function modelMessage({ id, state, progress, active, reason }: ModelStatus, rev: number): ServerMessage {

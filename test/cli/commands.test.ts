@@ -25,7 +25,7 @@ describe("commands that look into the models folder", () => {
 
   const run = (...args: string[]) => runCommand([args[0] ?? "", "--models-dir", folder, ...args.slice(1)]);
 
-  test("show tells of the file, the catalogue and the template; an unknown model is exit code 3", async () => {
+  test("show tells of the file, the catalogue and the template; an unknown model is exit code 8", async () => {
     await copyFile(await tinyModel("gpt2"), join(folder, "gpt-sw3-6.7b-v2-instruct-Q4_K_M.gguf"));
     const { stdout } = await run("show", "gpt-sw3-6.7b-v2");
     assert.match(stdout, /^model +gpt-sw3-6\.7b\n/);
@@ -120,7 +120,7 @@ describe("commands that talk to a running server", () => {
     assert.equal((await run("switch", "gpt2")).code, 0, "it is a second time, too");
   });
 
-  test("a model that is not there is exit code 3, a server that is not there 4", async () => {
+  test("a model that is not there is exit code 8, a server that is not there 4", async () => {
     assert.equal((await run("switch", "nothing")).code, exitCodes.notFound.code);
     const missing = await run("switch", "qwen2.5-7b");
     assert.equal(missing.code, exitCodes.notFound.code);
@@ -140,10 +140,10 @@ describe("help and completion", () => {
     const commands = [...stdout.matchAll(/^ {2}([a-z]+)(?:\||\s)/gm)]
       .map(([, name]) => name ?? "")
       .filter((name) => name !== "help");
-    assert.deepEqual(commands.slice(0, 9), ["serve", "pull", "list", "show", "rm", "ps", "switch", "run", "completion"]);
+    assert.deepEqual(commands.slice(0, 10), ["serve", "pull", "list", "show", "rm", "ps", "switch", "run", "key", "completion"]);
     for (const { code, meaning } of Object.values(exitCodes))
       assert.match(stdout, new RegExp(`^ +${code} +${meaning.slice(0, 10)}`, "m"));
-    for (const name of commands.slice(0, 9)) {
+    for (const name of commands.slice(0, 10)) {
       const help = await runCommand([name, "--help"]);
       assert.equal(help.code, 0);
       assert.match(help.stdout, /Examples?:\n {2}.*llamapod/, name);

@@ -55,7 +55,7 @@ describe("llamapod pull", () => {
     const listed = JSON.parse((await runCommand(["list", "--json", "--models-dir", folder])).stdout) as ListJson;
     assert.equal(listed.models.find(({ id }) => id === "mine")?.state, "available");
     const table = (await runCommand(["list", "--downloaded", "--models-dir", folder])).stdout;
-    assert.match(table, /^MODEL +STATE +SIZE.*\nmine +available +919 kB +2048 +MIT\n$/);
+    assert.match(table, /^MODEL +STATE +SIZE.*\nmine +available +919 kB +2048 +MIT\n/);
   });
 
   test("killed in the middle: the next one fetches only the rest", async () => {
@@ -81,7 +81,7 @@ describe("llamapod pull", () => {
 
   const failures = [
     { what: "nonsense", target: () => "nonsense", code: 2 },
-    { what: "what is not there", target: () => `${server.url}/none.gguf`, code: 3 },
+    { what: "what is not there", target: () => `${server.url}/none.gguf`, code: 8 },
     { what: "a server that is not there", target: () => "http://127.0.0.1:1/x.gguf", code: 4 },
     { what: "a gated model", target: () => "hf://gated/model/x.gguf", code: 5 },
     { what: "no GGUF file", target: () => `${server.url}/text.gguf`, code: 6 },

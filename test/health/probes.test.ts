@@ -29,7 +29,7 @@ test("before, while and after the model is loaded, and when its runner has died"
   process.kill(runner, "SIGCONT");
   await until(async () => (await statuses(server.url))["ready"] === 200);
   assert.deepEqual(await statuses(server.url), { live: 200, ready: 200, startup: 200 });
-  assert.deepEqual(await (await fetch(`${server.url}/health/ready`)).json(), { status: "ok", model: "llama" });
+  assert.deepEqual(await (await fetch(`${server.url}/health/ready`)).json(), { status: "ok", model: "llama", backend: "cpu" });
 
   process.kill(runner, "SIGKILL");
   await until(async () => (await statuses(server.url))["ready"] === 503);

@@ -1,8 +1,9 @@
 import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Browser } from "playwright-core";
+import { Cable } from "../support/cable.ts";
 import { startService, type RunningService } from "../support/service.ts";
-import { browserMissing, Cable, ChatPage, launchBrowser } from "./browser.ts";
+import { browserMissing, ChatPage, launchBrowser } from "./browser.ts";
 
 /** Long enough that something can happen in the middle of it, and the same every time. */
 const settings = { systemPrompt: "", temperature: 0, max_tokens: 160 };

@@ -82,7 +82,7 @@ describe("a switch where only one model fits", () => {
 });
 
 describe("a switch that fails", () => {
-  for (const kind of ["zero-heads", "unknown-architecture", "memory-template"] as const) {
+  for (const kind of ["zero-heads-elsewhere", "unknown-architecture", "memory-template"] as const) {
     test(`${kind}: the old model stays active, and what was parked goes on`, async (context) => {
       await using service = await serveWithHostile(context, ["llama"], kind, { ...exact, ...oneAtATime });
       using client = await StreamClient.connect(service.url);

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { request, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { WebSocket } from "ws";
 import { greedy, StreamClient, streamUrl } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
+import { upgrade } from "../support/upgrade.ts";
 
 describe("what the WebSocket endpoint refuses", () => {
   let service: RunningService;
@@ -106,32 +106,3 @@ describe("what the WebSocket endpoint refuses", () => {
     assert.equal(done.text_sha256, undisturbed.done.text_sha256);
   });
 });
-
-interface Refusal {
-  readonly status: number | undefined;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: { readonly error: { readonly code: string; readonly message: string } };
-}
-
-/** Asks for an upgrade and tells how it was answered. */
-async function upgrade(url: string, path: string, headers: Readonly<Record<string, string | undefined>>): Promise<Refusal> {
-  const asked = request(new URL(path, url), {
-    headers: {
-      Connection: "Upgrade",
-      Upgrade: "websocket",
-      "Sec-WebSocket-Version": "13",
-      "Sec-WebSocket-Key": `${"A".repeat(22)}==`,
-      ...Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)),
-    },
-  }).end();
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    asked.on("error", reject);
-    asked.on("response", resolve);
-    asked.on("upgrade", (granted, socket) => {
-      socket.destroy();
-      resolve(granted);
-    });
-  });
-  const text = response.statusCode === 101 ? "{}" : (await response.toArray()).join("");
-  return { status: response.statusCode, headers: response.headers, body: JSON.parse(text) as Refusal["body"] };
-}

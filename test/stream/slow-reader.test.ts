@@ -7,7 +7,7 @@ import { startService } from "../support/service.ts";
 const backlogBytes = 24 * 1024 * 1024;
 
 test("a reader that has stopped reading slows nobody, and catches up in few frames", { timeout: 60_000 }, async () => {
-  await using service = await startService(["llama"]);
+  await using service = await startService(["llama"], { maxMessagesPerSecond: 100_000 });
   using fast = await StreamClient.connect(service.url);
   const { text } = await fast.generate(greedy("backlog", 1_000));
   const undisturbed = await fast.generate(greedy("reference", 400));

@@ -1,14 +1,29 @@
-import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import { loadConfig } from "../../src/config.ts";
+import { newKey } from "../../src/server/auth/keys.ts";
 import { Service } from "../../src/service.ts";
 import { tinyModel, type Family } from "../fixtures/tiny-models.ts";
 
 export interface RunningService extends AsyncDisposable {
   readonly url: string;
   readonly modelsDir: string;
+}
+
+/** What a server with keys is asked with. */
+export interface TestKeys {
+  readonly file: string;
+  readonly secrets: Readonly<Record<string, string>>;
+}
+
+/** A file of keys, by name with their scopes. */
+export async function keysFile(keys: Readonly<Record<string, string>>): Promise<TestKeys> {
+  const made = Object.entries(keys).map(([name, scopes]) => [name, newKey(name, scopes)] as const);
+  const file = join(await mkdtemp(join(tmpdir(), "llamapod-keys-")), "keys");
+  await writeFile(file, `# name sha256 scopes\n${made.map(([, { line }]) => line).join("\n")}\n`);
+  return { file, secrets: Object.fromEntries(made.map(([name, { secret }]) => [name, secret])) };
 }
 
 export const silent: Logger = pino({ level: "silent" });
@@ -24,19 +39,34 @@ export async function modelsFolder(models: Readonly<Record<string, string>>): Pr
 export async function startService(
   families: readonly Family[] = ["llama"],
   flags: Readonly<Record<string, unknown>> = {},
+  log: Logger = silent,
 ): Promise<RunningService> {
   const paths = await Promise.all(families.map(async (family) => [family, await tinyModel(family)] as const));
-  return serveFolder(await modelsFolder(Object.fromEntries(paths)), { model: families[0], ...flags });
+  return serveFolder(await modelsFolder(Object.fromEntries(paths)), { model: families[0], ...flags }, log);
 }
 
 /** A real server on a free port, over a folder that is removed with it. */
-export async function serveFolder(modelsDir: string, flags: Readonly<Record<string, unknown>>): Promise<RunningService> {
+export async function serveFolder(
+  modelsDir: string,
+  flags: Readonly<Record<string, unknown>>,
+  log: Logger = silent,
+): Promise<RunningService> {
   const config = loadConfig(
     undefined,
     {},
-    { port: 0, gpu: "off", threads: 1, contextSize: 2048, drainSeconds: 0, warmSpare: "off", modelsDir, ...flags },
+    {
+      port: 0,
+      gpu: "off",
+      demoModels: false,
+      threads: 1,
+      contextSize: 2048,
+      drainSeconds: 0,
+      warmSpare: "off",
+      modelsDir,
+      ...flags,
+    },
   );
-  const service = await Service.start(config, silent);
+  const service = await Service.start(config, log);
   await isReady(service.url);
   return {
     url: service.url,

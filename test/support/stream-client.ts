@@ -10,9 +10,11 @@ import {
   type ServerMessageOf,
 } from "../../src/protocol/stream.ts";
 
+import { assertFrame } from "./contract.ts";
+
 type GenerateInput = Extract<ClientMessageInput, { type: "generate" }>;
 
-/** A connection that speaks `llamapod.v1`. Every message that comes is checked against the protocol's grammar. */
+/** A connection that speaks `llamapod.v1`. Every message that comes is checked against the protocol's grammar, and the published one. */
 export class StreamClient implements Disposable {
   readonly socket: WebSocket;
   readonly received: ServerMessage[] = [];
@@ -35,7 +37,9 @@ export class StreamClient implements Disposable {
     socket.on("error", () => undefined);
     socket.on("message", (data: Buffer) => {
       try {
-        this.received.push(serverMessage.parse(JSON.parse(data.toString("utf8"))));
+        const message: unknown = JSON.parse(data.toString("utf8"));
+        assertFrame(message);
+        this.received.push(serverMessage.parse(message));
       } catch (thrown) {
         this.#broken = thrown;
       }

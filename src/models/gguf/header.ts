@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { basename } from "node:path";
 import { LlamapodError } from "../../protocol/errors.ts";
+import { hyperparameterFault, type TensorShapes } from "./hyperparameters.ts";
 import { tensorType } from "./tensor-types.ts";
 
 /**
@@ -94,29 +95,31 @@ export function parseGgufHeader(bytes: Buffer, fileBytes: number): GgufHeader {
 
   const metadata = new Map<string, GgufValue>();
   for (let index = 0; index < keyCount; index++) {
-    const key = reader.string(limits.keyBytes, "a metadata key");
+    const key = reader.name("a metadata key");
     if (metadata.has(key)) throw new InvalidHeader(`its metadata key ${key} appears twice`);
     metadata.set(key, reader.value(key, reader.u32()));
   }
-  checkTensors(reader, metadata, tensorCount, fileBytes);
+  const shapes = readTensors(reader, metadata, tensorCount, fileBytes);
 
   const architecture = metadata.get("general.architecture");
   if (typeof architecture !== "string") throw new InvalidHeader("it does not name its architecture (general.architecture)");
+  const fault = hyperparameterFault(architecture, metadata, shapes);
+  if (fault !== undefined) throw new InvalidHeader(fault);
   return { architecture, fileBytes, metadata, tensorCount };
 }
 
-function checkTensors(reader: Reader, metadata: ReadonlyMap<string, GgufValue>, count: number, fileBytes: number): void {
+function readTensors(reader: Reader, metadata: GgufHeader["metadata"], count: number, fileBytes: number): TensorShapes {
   const alignment = metadata.get("general.alignment") ?? 32;
   const isPowerOfTwo = typeof alignment === "number" && alignment > 0 && (alignment & (alignment - 1)) === 0;
   if (!isPowerOfTwo || alignment > limits.alignment) throw new InvalidHeader("its general.alignment is not a sane power of two");
 
-  const names = new Set<string>();
+  const shapes = new Map<string, readonly bigint[]>();
   let dataEnd = 0;
   for (let index = 0; index < count; index++) {
-    const name = reader.string(limits.keyBytes, "a tensor name");
-    if (names.has(name)) throw new InvalidHeader(`its tensor ${name} appears twice`);
-    names.add(name);
-    const size = tensorBytes(name, reader);
+    const name = reader.name("a tensor name");
+    if (shapes.has(name)) throw new InvalidHeader(`its tensor ${name} appears twice`);
+    const { dimensions, size } = readTensor(name, reader);
+    shapes.set(name, dimensions);
     const offset = reader.u64();
     if (offset % BigInt(alignment) !== 0n) throw new InvalidHeader(`its tensor ${name} is not aligned to ${alignment} bytes`);
     const end = offset + size;
@@ -129,9 +132,10 @@ function checkTensors(reader: Reader, metadata: ReadonlyMap<string, GgufValue>, 
       `its tensors need ${dataStart + dataEnd} bytes and it has ${fileBytes}; the download may be incomplete`,
     );
   }
+  return shapes;
 }
 
-function tensorBytes(name: string, reader: Reader): bigint {
+function readTensor(name: string, reader: Reader): { readonly dimensions: readonly bigint[]; readonly size: bigint } {
   const dimensionCount = reader.u32();
   if (dimensionCount < 1 || dimensionCount > 4) throw new InvalidHeader(`its tensor ${name} has ${dimensionCount} dimensions`);
   const dimensions = Array.from({ length: dimensionCount }, () => reader.u64());
@@ -145,7 +149,7 @@ function tensorBytes(name: string, reader: Reader): bigint {
   }
   const weights = dimensions.reduce((product, dimension) => product * dimension, 1n);
   if (weights >= 1n << 63n) throw new InvalidHeader(`the dimensions of its tensor ${name} overflow`);
-  return (weights / BigInt(type.blockWeights)) * BigInt(type.blockBytes);
+  return { dimensions, size: (weights / BigInt(type.blockWeights)) * BigInt(type.blockBytes) };
 }
 
 function outsideFile(name: string): InvalidHeader {
@@ -191,6 +195,13 @@ class Reader {
     return this.bytes(this.count(`bytes in ${what}`, limit)).toString("utf8");
   }
 
+  /** ASCII, as the specification has it. */
+  name(what: string): string {
+    const name = this.string(limits.keyBytes, what);
+    if (!/^[\x20-\x7e]+$/.test(name)) throw new InvalidHeader(`${what} is not plain text`);
+    return name;
+  }
+
   value(key: string, type: number): GgufValue {
     if (type === arrayType) return this.#array(key);
     if (type === stringType) {
@@ -208,11 +219,26 @@ class Reader {
     if (size !== undefined) {
       this.bytes(length * size);
     } else if (elementType === stringType) {
-      for (let index = 0; index < length; index++) this.bytes(this.count(`bytes in ${key}[${index}]`, limits.stringBytes));
+      this.#strings(key, length);
     } else {
       throw new InvalidHeader(`its metadata array ${key} has elements of the unusable type ${elementType}`);
     }
     return { elementType, length };
+  }
+
+  /** llama.cpp aborts over a vocabulary in which a token appears twice. */
+  #strings(key: string, length: number): void {
+    const tokens = key === "tokenizer.ggml.tokens" ? new Set<string>() : undefined;
+    for (let index = 0; index < length; index++) {
+      const bytes = this.bytes(this.count(`bytes in ${key}[${index}]`, limits.stringBytes));
+      if (tokens === undefined || bytes.length === 0) continue;
+      const token = bytes.toString("latin1");
+      // To llama.cpp it would end there.
+      if (token.includes("\0")) throw new InvalidHeader(`its token number ${index} holds a NUL`);
+      if (tokens.has(token))
+        throw new InvalidHeader(`its vocabulary has the same token twice, the second time as number ${index}`);
+      tokens.add(token);
+    }
   }
 }
 

@@ -53,12 +53,13 @@ function accept(response: Response, operation: Operation): void {
   response.status(202).location(`/api/operations/${operation.id}`).json(operationObject(operation.status));
 }
 
-function modelObject({ id, state, active, sizeBytes, memory, progress, reason }: ModelStatus) {
+function modelObject({ id, state, active, sizeBytes, isBuiltIn, memory, progress, reason }: ModelStatus) {
   return {
     id,
     state,
     active,
     size_bytes: sizeBytes,
+    built_in: isBuiltIn,
     memory_estimate_bytes: memory === undefined ? null : memory.ram + memory.vram,
     progress,
     reason,

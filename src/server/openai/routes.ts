@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { Router, type Response } from "express";
+import { Router, type Request, type Response } from "express";
 import {
   chatCompletionRequest,
   completionRequest,
@@ -7,11 +7,16 @@ import {
   type ChatCompletionRequest,
   type CompletionRequest,
 } from "../../protocol/openai.ts";
+import type { Generation } from "../../stream/generation.ts";
 import type { GenerationRequest } from "../../stream/generations.ts";
 import { samplingOf } from "../../stream/sampling.ts";
-import { anonymous, type ServerContext } from "../context.ts";
-import { answerStreaming, answerWhole } from "./answer.ts";
+import type { ServerContext } from "../context.ts";
+import { answerStreaming, answerWhole, type AnswerOptions } from "./answer.ts";
+import { detachmentIn, lastSeqIn, notResumable, readingOf } from "./detached.ts";
 import { chatRendering, completionRendering, type Rendering } from "./rendering.ts";
+
+/** How the answers are written that outlive their connection. */
+const resumable = new WeakMap<Generation, AnswerOptions>();
 
 /** OpenAI's HTTP API. */
 export function openaiRoutes(context: ServerContext): Router {
@@ -29,16 +34,25 @@ export function openaiRoutes(context: ServerContext): Router {
 
   router.post("/v1/chat/completions", async (request, response) => {
     const body = parseRequest(chatCompletionRequest, request.body);
-    await answer(context, response, "chat", chatRendering, body, {
+    await answer(context, request, response, "chat", chatRendering, body, {
       ...commonFields(body),
       prompt: { kind: "chat", messages: body.messages },
       maxTokens: body.max_completion_tokens ?? body.max_tokens,
     });
   });
 
+  router.get("/v1/generations/:id/events", async (request, response) => {
+    const { id: owner } = context.auth.callerOf(request, "chat");
+    const generation = context.generations.find(owner, request.params.id);
+    const options = resumable.get(generation);
+    if (options === undefined) throw notResumable(generation.id);
+    const reading = readingOf(context.generations, owner, generation, response);
+    await answerStreaming(generation, response, options, { ...reading, after: lastSeqIn(request, generation) });
+  });
+
   router.post("/v1/completions", async (request, response) => {
     const body = parseRequest(completionRequest, request.body);
-    await answer(context, response, "completions", completionRendering, body, {
+    await answer(context, request, response, "completions", completionRendering, body, {
       ...commonFields(body),
       prompt: { kind: "text", text: body.prompt },
       // OpenAI's own default here: whoever completes raw text says how much.
@@ -59,26 +73,38 @@ function commonFields(body: ChatCompletionRequest | CompletionRequest) {
     sampling: samplingOf(body),
     stop: body.stop ?? [],
     ignoreEndOfTurn: body.ignore_eos ?? false,
+    priority: 0,
   };
 }
 
 async function answer(
-  { generations, pool }: ServerContext,
+  { generations, pool, auth }: ServerContext,
+  asked: Request,
   response: Response,
   endpoint: "chat" | "completions",
   rendering: Rendering,
   body: ChatCompletionRequest | CompletionRequest,
   request: GenerationRequest,
 ): Promise<void> {
+  const { id: owner } = auth.callerOf(asked, "chat");
   const id = `${rendering.idPrefix}${randomUUID()}`;
   const isStream = body.stream === true;
-  const generation = generations.begin(anonymous, id, { endpoint, transport: isStream ? "sse" : "http" }, request);
-  // Here, unlike on the WebSocket, a client that goes away wants no more: the official clients abort so.
-  response.on("close", () => {
-    generations.cancel(anonymous, id);
-    generations.acknowledge(anonymous, id, generation.lastSeq);
-  });
-  const model = body.model ?? pool.activeModel ?? "";
-  const options = { model, rendering, includeUsage: body.stream_options?.include_usage ?? false };
-  await (isStream ? answerStreaming : answerWhole)(generation, response, options);
+  const detachment = detachmentIn(asked, isStream);
+  const generation = generations.begin(owner, id, { endpoint, transport: isStream ? "sse" : "http" }, request, detachment);
+  // Here, unlike on the WebSocket, a client that goes away wants no more, unless it said so: the official clients abort so.
+  if (detachment === undefined) {
+    response.on("close", () => {
+      generations.cancel(owner, id);
+      generations.acknowledge(owner, id, generation.lastSeq);
+    });
+  }
+  const options = {
+    model: body.model ?? pool.activeModel ?? "",
+    rendering,
+    includeUsage: body.stream_options?.include_usage ?? false,
+    created: Math.floor(Date.now() / 1_000),
+  };
+  if (detachment !== undefined) resumable.set(generation, options);
+  const reading = readingOf(generations, owner, generation, response);
+  await (isStream ? answerStreaming : answerWhole)(generation, response, options, reading);
 }

@@ -1,7 +1,7 @@
-import type { SocketEvents } from "../../src/page/connection.ts";
-import type { Generation } from "../../src/page/generation.ts";
-import { StreamClient, type StreamSurroundings } from "../../src/page/stream-client.ts";
-import type { GenerateRequest } from "../../src/page/wire.ts";
+import type { SocketEvents } from "../../src/client/connection.ts";
+import type { Generation } from "../../src/client/generation.ts";
+import { StreamClient, type StreamSurroundings } from "../../src/client/stream-client.ts";
+import type { GenerateRequest } from "../../src/client/wire.ts";
 import type { ClientMessage, ServerMessage } from "../../src/protocol/stream.ts";
 
 /** The server's end of one connection that the client opened. */

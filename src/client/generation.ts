@@ -7,6 +7,9 @@ export interface Failure {
   readonly code: string;
   readonly message: string;
   readonly retryable: boolean;
+  /** The field of the request that was at fault. */
+  readonly param?: string;
+  readonly retryAfterMs?: number;
 }
 
 export type Phase =
@@ -23,7 +26,8 @@ export type Phase =
 /** Everything that is needed to show one generation, and to go on with it from another connection or a reloaded page. */
 export interface Generation {
   readonly id: string;
-  readonly request: GenerateRequest;
+  /** Absent where somebody else asked and this client only watches. */
+  readonly request?: GenerateRequest;
   /** `seq` of the last event that is in `text`. */
   readonly last: number;
   readonly text: string;
@@ -41,6 +45,11 @@ export function newGeneration(request: GenerateRequest): Generation {
   return { id: request.id, request, last: 0, text: "", tokens: 0, phase: { kind: "sending" } };
 }
 
+/** A generation that was begun on another connection, read from its start. */
+export function watchedGeneration(id: string): Generation {
+  return { id, last: 0, text: "", tokens: 0, phase: { kind: "sending" } };
+}
+
 export function hasEnded(generation: Generation): boolean {
   const { kind } = generation.phase;
   return kind === "done" || kind === "failed" || kind === "abandoned";
@@ -55,7 +64,8 @@ export function receive(generation: Generation, message: SequencedMessage): { ve
 
 /** Forgets what was received, so that all of it can be asked for again. */
 export function fromStart(generation: Generation): Generation {
-  return { ...newGeneration(generation.request), phase: { kind: "streaming" } };
+  const { id, request } = generation;
+  return { ...(request === undefined ? watchedGeneration(id) : newGeneration(request)), phase: { kind: "streaming" } };
 }
 
 /** Tokens per second so far, by the server's clock; nothing before there is an interval to measure. */
@@ -95,6 +105,7 @@ function applied(generation: Generation, message: SequencedMessage): Generation 
   }
 }
 
-export function failureOf({ code, message, retryable }: ServerMessageOf<"error">): Failure {
-  return { code, message, retryable };
+export function failureOf(error: ServerMessageOf<"error">): Failure {
+  const { code, message, retryable, param, retry_after_ms: retryAfterMs } = error;
+  return { code, message, retryable, ...(param !== undefined && { param }), ...(retryAfterMs !== undefined && { retryAfterMs }) };
 }

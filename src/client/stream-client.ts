@@ -15,6 +15,8 @@ import { isSequenced, type GenerateRequest, type SequencedMessage } from "./wire
 export interface StreamSurroundings extends Surroundings {
   /** SHA-256 of the text in UTF-8, hexadecimal; absent where the browser offers none (plain HTTP beyond localhost). */
   readonly digest?: (text: string) => Promise<string>;
+  /** Names this client to the server: its next connection takes over what an earlier one was reading. */
+  readonly reader?: string;
   warn(message: string): void;
 }
 
@@ -35,8 +37,14 @@ const repeatResumeAfterMs = 2_000;
 
 const tooLong: Failure = {
   code: "request_too_large",
-  message: "This conversation has become too long to be sent. Start a new chat.",
+  message: "The conversation has become too long to be sent. Start a new one.",
   retryable: false,
+};
+
+const mismatch: Failure = {
+  code: "text_mismatch",
+  message: "The text that arrived is not the one that the server made, twice in a row. Something on the way changes it.",
+  retryable: true,
 };
 
 interface Entry {
@@ -72,6 +80,11 @@ export class StreamClient {
     });
   }
 
+  get #reader(): { reader?: string } {
+    const { reader } = this.#surroundings;
+    return reader === undefined ? {} : { reader };
+  }
+
   connect(): void {
     this.#connection.open();
   }
@@ -102,6 +115,19 @@ export class StreamClient {
     if (generation.phase.kind === "verifying") void this.#verify(entry, generation, generation.phase.done);
     else this.#ask(entry);
     this.#connection.open();
+  }
+
+  /** Asks for a model to be made active; `model` messages tell how that goes. False when there is no connection. */
+  switchTo(model: string): boolean {
+    return this.#connection.send({ type: "switch", model });
+  }
+
+  /** Stops reading a generation, which ends nothing. */
+  forget(id: string): void {
+    const entry = this.#entries.get(id);
+    entry?.cancelAckTimer?.();
+    entry?.cancelResumeTimer?.();
+    this.#entries.delete(id);
   }
 
   /** Ends with `done` from the server, or with `abandoned` at once where the server cannot be told now. */
@@ -147,18 +173,19 @@ export class StreamClient {
   /** Nothing received yet means that the request itself may be lost; asking it again with the same id is safe. */
   #ask(entry: Entry): void {
     const { generation } = entry;
-    if (generation.last > 0) return this.#resume(entry);
-    const bytes = new TextEncoder().encode(JSON.stringify(generation.request)).length;
+    const { request } = generation;
+    if (request === undefined || generation.last > 0) return this.#resume(entry);
+    const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
     // The server would close the connection, not only refuse the message.
     if (bytes > this.#longestMessageBytes) this.#end(entry, { ...generation, phase: { kind: "failed", failure: tooLong } });
-    else this.#connection.send(generation.request);
+    else this.#connection.send({ ...request, ...this.#reader });
   }
 
   #resume(entry: Entry): void {
     const { id, last } = entry.generation;
     entry.cancelResumeTimer?.();
     entry.cancelResumeTimer = this.#surroundings.after(repeatResumeAfterMs, () => (entry.cancelResumeTimer = undefined));
-    this.#connection.send({ type: "resume", id, after: last });
+    this.#connection.send({ type: "resume", id, after: last, ...this.#reader });
   }
 
   #receiveEvent(message: SequencedMessage): void {
@@ -219,8 +246,10 @@ export class StreamClient {
         entry.generation = fromStart(generation);
         this.#events.generation(entry.generation);
         this.#resume(entry);
-        return;
+      } else {
+        this.#end(entry, { ...generation, phase: { kind: "failed", failure: mismatch } });
       }
+      return;
     }
     this.#end(entry, { ...generation, phase: { kind: "done", done } });
   }

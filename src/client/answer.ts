@@ -1,0 +1,129 @@
+import type { FinishReason } from "../protocol/request.ts";
+import type { Timings, Usage } from "../protocol/stream.ts";
+import { Changes } from "./changes.ts";
+import { ClientError } from "./errors.ts";
+import type { Generation, Phase } from "./generation.ts";
+
+export type AnswerEvent =
+  | { readonly type: "queued"; readonly position: number; readonly reason: "slot" | "loading" | "memory" }
+  | { readonly type: "started"; readonly model: string; readonly promptTokens: number }
+  /** What came since the event before: a token, or more where the reader is slower than the model. */
+  | { readonly type: "delta"; readonly text: string; readonly tokens: number }
+  | ({ readonly type: "done" } & AnswerResult);
+
+export interface AnswerResult {
+  readonly text: string;
+  readonly finishReason: FinishReason;
+  readonly usage: Usage;
+  readonly timings: Timings;
+}
+
+/**
+ * One answer while it is being made. `for await` gives its events; leaving the loop early cancels it. Whoever only wants the
+ * whole awaits `result`.
+ */
+export class Answer implements AsyncIterable<AnswerEvent> {
+  readonly id: string;
+  /** Rejects with a {@link ClientError}, or with the reason of the signal that cancelled. */
+  readonly result: Promise<AnswerResult>;
+  #resolve: (result: AnswerResult) => void = () => undefined;
+  #reject: (reason: unknown) => void = () => undefined;
+  readonly #cancel: () => void;
+  readonly #changes = new Changes();
+  #generation: Generation;
+  #failure: { readonly reason: unknown } | undefined;
+
+  /** @param cancel asks the server to stop; the answer still ends with what the server says then */
+  constructor(generation: Generation, cancel: () => void) {
+    this.id = generation.id;
+    this.#generation = generation;
+    this.#cancel = cancel;
+    this.result = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Whoever iterates gets the error there, and need not look here.
+    this.result.catch(() => undefined);
+  }
+
+  /** So far. */
+  get text(): string {
+    return this.#generation.text;
+  }
+
+  /** Ends it with `finishReason: "cancelled"` and the text so far. */
+  cancel(): void {
+    this.#cancel();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<AnswerEvent, void, undefined> {
+    let isOver = false;
+    let queued: Phase | undefined;
+    let hasStarted = false;
+    let shown = "";
+    let tokens = 0;
+    try {
+      for (;;) {
+        const seen = this.#generation;
+        const { phase, model, promptTokens = 0 } = seen;
+        if (phase.kind === "queued" && phase !== queued) {
+          queued = phase;
+          yield { type: "queued", position: phase.position, reason: phase.reason };
+        }
+        if (model !== undefined && !hasStarted) {
+          hasStarted = true;
+          yield { type: "started", model, promptTokens };
+        }
+        if (seen.text.length > shown.length) {
+          // It was read again from its start, because it did not match its digest; what was given out cannot be taken back.
+          if (!seen.text.startsWith(shown)) throw new ClientError(changedText);
+          const event = { type: "delta", text: seen.text.slice(shown.length), tokens: seen.tokens - tokens } as const;
+          ({ text: shown, tokens } = seen);
+          yield event;
+        }
+        if (phase.kind === "done" || this.#failure !== undefined) {
+          isOver = true;
+          if (this.#failure !== undefined) throw this.#failure.reason;
+          yield { type: "done", ...(await this.result) };
+          return;
+        }
+        if (seen === this.#generation) await this.#changes.next();
+      }
+    } finally {
+      if (!isOver) this.#cancel();
+    }
+  }
+
+  /** For the client that owns it. */
+  update(generation: Generation): void {
+    this.#generation = generation;
+    const { text, phase } = generation;
+    if (phase.kind === "done") {
+      const { finish_reason: finishReason, usage, timings } = phase.done;
+      this.#resolve({ text, finishReason, usage, timings });
+    }
+    if (phase.kind === "failed") this.fail(new ClientError(phase.failure));
+    if (phase.kind === "abandoned") this.fail(new ClientError(abandoned));
+    this.#changes.announce();
+  }
+
+  /** For the client that owns it. */
+  fail(reason: unknown): void {
+    if (this.#failure !== undefined || this.#generation.phase.kind === "done") return;
+    this.#failure = { reason };
+    this.#reject(reason);
+    this.#changes.announce();
+  }
+}
+
+const abandoned = {
+  code: "cancelled",
+  message: "The answer was cancelled while there was no connection.",
+  retryable: false,
+} as const;
+
+const changedText = {
+  code: "text_mismatch",
+  message: "The text that arrived was not the one that the server made.",
+  retryable: true,
+} as const;

@@ -1,0 +1,221 @@
+import type { ServerMessageOf } from "../protocol/stream.ts";
+import { Answer } from "./answer.ts";
+import type { ConnectionState } from "./connection.ts";
+import { ClientError } from "./errors.ts";
+import { newGeneration, watchedGeneration, type Generation } from "./generation.ts";
+import { ModelSwitch } from "./model-switch.ts";
+import { StreamClient } from "./stream-client.ts";
+import { randomId, webSurroundings, type WebSocketConstructor } from "./web.ts";
+import type { GenerateRequest } from "./wire.ts";
+
+export interface ClientOptions {
+  /** Where the server is, such as `http://localhost:8080`. */
+  readonly url: string | URL;
+  readonly apiKey?: string | undefined;
+  /** Needed where there is no global one: in Node.js before 22, the class of the package `ws`. */
+  readonly WebSocket?: WebSocketConstructor | undefined;
+  /** How long to try before what waits for a connection fails, in milliseconds. Without it the client tries for ever. */
+  readonly patienceMs?: number | undefined;
+  readonly onConnection?: ((state: ConnectionState) => void) | undefined;
+  /** Told of every change of any model. */
+  readonly onModel?: ((message: ServerMessageOf<"model">) => void) | undefined;
+}
+
+export interface CallOptions {
+  /** Aborting cancels the answer, whose `result` then rejects with the reason of the signal. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type AnswerRequest = Omit<GenerateRequest, "type" | "id"> & {
+  /** Best left out: a random one is made. The same id and request find the same answer again. */
+  readonly id?: string;
+};
+
+/**
+ * A server's models, over one WebSocket that is made when it is first needed and made again whenever it breaks. Every token
+ * arrives exactly once, and answers that run at the same time share the connection.
+ */
+export class LlamapodClient implements Disposable {
+  readonly #options: ClientOptions;
+  readonly #stream: StreamClient;
+  readonly #answers = new Map<string, Answer>();
+  readonly #switches = new Set<ModelSwitch>();
+  #greeting: ServerMessageOf<"hello"> | undefined;
+  #greeted: { resolve: (hello: ServerMessageOf<"hello">) => void; reject: (reason: unknown) => void }[] = [];
+  #patience: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
+    if (WebSocket === undefined) {
+      throw new TypeError("There is no WebSocket here: pass one as an option, such as the class of the package ws.");
+    }
+    const access = { url: directory(options.url), apiKey: () => options.apiKey, WebSocket };
+    this.#stream = new StreamClient(webSurroundings(access), {
+      connection: (state) => {
+        this.#connectionChanged(state);
+      },
+      hello: (message) => {
+        this.#welcomed(message);
+      },
+      model: (message) => {
+        for (const change of this.#switches) change.update(message);
+        this.#forgetSettledSwitches();
+        options.onModel?.(message);
+      },
+      generation: (generation) => {
+        this.#generationChanged(generation);
+      },
+      error: (message) => {
+        this.#refused(message);
+      },
+    });
+  }
+
+  /** Asks for an answer. */
+  generate({ id = randomId(), ...request }: AnswerRequest, { signal }: CallOptions = {}): Answer {
+    return this.#follow(newGeneration({ type: "generate", id, ...request }), signal);
+  }
+
+  /** Reads an answer that was begun on another connection, from its start. */
+  watch(id: string, { signal }: CallOptions = {}): Answer {
+    return this.#follow(watchedGeneration(id), signal);
+  }
+
+  /** Makes a model the one that answers when a request names none, and loads it. */
+  switchTo(model: string): ModelSwitch {
+    const change = new ModelSwitch(model);
+    this.#switches.add(change);
+    // Without a connection it is asked for when there is one.
+    this.#stream.switchTo(model);
+    this.#connect();
+    return change;
+  }
+
+  /** What the server said of itself when the connection was made: its models and limits. */
+  hello(): Promise<ServerMessageOf<"hello">> {
+    if (this.#greeting !== undefined) return Promise.resolve(this.#greeting);
+    const greeting = new Promise<ServerMessageOf<"hello">>((resolve, reject) => this.#greeted.push({ resolve, reject }));
+    this.#connect();
+    return greeting;
+  }
+
+  /** Ends the connection. Answers under way fail here; on the server they go on for their time of grace. */
+  close(): void {
+    this.#stream.disconnect();
+    this.#failAll(new ClientError({ code: "closed", message: "The client was closed.", retryable: false }));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #connect(): void {
+    this.#patience ??= this.#startPatience();
+    this.#stream.connect();
+  }
+
+  #follow(generation: Generation, signal: AbortSignal | undefined): Answer {
+    const { id } = generation;
+    const known = this.#answers.get(id);
+    if (known !== undefined) return known;
+    const answer = new Answer(generation, () => {
+      this.#stream.cancel(id);
+    });
+    this.#answers.set(id, answer);
+    const abort = () => {
+      this.#answers.delete(id);
+      answer.fail(signal?.reason);
+      this.#stream.cancel(id);
+    };
+    const release = () => {
+      signal?.removeEventListener("abort", abort);
+    };
+    answer.result.then(release, release);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#patience ??= this.#startPatience();
+    if (signal?.aborted === true) {
+      this.#answers.delete(id);
+      answer.fail(signal.reason);
+    } else {
+      this.#stream.continue(generation);
+    }
+    return answer;
+  }
+
+  #generationChanged(generation: Generation): void {
+    const { id, phase } = generation;
+    this.#answers.get(id)?.update(generation);
+    if (phase.kind === "done" || phase.kind === "failed" || phase.kind === "abandoned") this.#answers.delete(id);
+  }
+
+  #welcomed(message: ServerMessageOf<"hello">): void {
+    this.#greeting = message;
+    for (const { resolve } of this.#greeted) resolve(message);
+    this.#greeted = [];
+    for (const change of this.#switches) {
+      const model = message.models.find(({ id }) => id === change.model);
+      if (model?.active === true && model.state === "ready") change.update(model);
+      else this.#stream.switchTo(change.model);
+    }
+    this.#forgetSettledSwitches();
+  }
+
+  /** What is refused without a generation's id is a switch, where one is under way. */
+  #refused({ code, message, retryable }: ServerMessageOf<"error">): void {
+    const [change] = this.#switches;
+    if (change === undefined) return;
+    change.fail(new ClientError({ code, message, retryable }));
+    this.#forgetSettledSwitches();
+  }
+
+  #forgetSettledSwitches(): void {
+    for (const change of this.#switches) if (change.isOver) this.#switches.delete(change);
+  }
+
+  #connectionChanged(state: ConnectionState): void {
+    if (state.kind === "open") {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+    } else {
+      this.#greeting = undefined;
+      if (state.kind === "waiting") this.#patience ??= this.#startPatience();
+    }
+    if (state.kind === "refused") {
+      const message = state.reason === "" ? `The server closed the connection with code ${state.code}.` : state.reason;
+      this.#failAll(new ClientError({ code: "refused", message, retryable: false }));
+    }
+    this.#options.onConnection?.(state);
+  }
+
+  #startPatience(): ReturnType<typeof setTimeout> | undefined {
+    const { patienceMs, url } = this.#options;
+    if (patienceMs === undefined || this.#greeting !== undefined) return undefined;
+    return setTimeout(() => {
+      const message = `There is no connection to ${String(url)}. Is the server running there?`;
+      this.#stream.disconnect();
+      this.#failAll(new ClientError({ code: "unreachable", message, retryable: true }));
+    }, patienceMs);
+  }
+
+  #failAll(error: ClientError): void {
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
+    for (const { reject } of this.#greeted) reject(error);
+    this.#greeted = [];
+    for (const change of this.#switches) change.fail(error);
+    this.#switches.clear();
+    for (const [id, answer] of this.#answers) {
+      this.#stream.forget(id);
+      answer.fail(error);
+    }
+    this.#answers.clear();
+  }
+}
+
+/** A proxy may serve it below a path. */
+function directory(url: string | URL): URL {
+  const base = new URL(url);
+  if (!base.pathname.endsWith("/")) base.pathname += "/";
+  return base;
+}

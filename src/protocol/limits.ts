@@ -1,0 +1,53 @@
+/** What a client may use, each a setting of the same name. The WebSocket's `hello` tells them in snake case. */
+export interface Limits {
+  readonly maxMessageBytes: number;
+  readonly maxFragments: number;
+  readonly maxMessagesPerSecond: number;
+  readonly maxConnections: number;
+  readonly maxConnectionsPerClient: number;
+  readonly maxGenerations: number;
+  readonly maxGenerationsPerClient: number;
+  readonly maxQueue: number;
+  readonly contextSize: number;
+  readonly maxTokens: number;
+  readonly maxStopStrings: number;
+  readonly maxGraceSeconds: number;
+  readonly maxLogBytes: number;
+  readonly maxTotalLogBytes: number;
+  readonly heartbeatSeconds: number;
+  readonly idleSeconds: number;
+  readonly headerSeconds: number;
+  readonly bodySeconds: number;
+}
+
+/** What happens beyond each limit: an error code, an HTTP status that Node.js gives, a close code, or several of them. */
+export const beyond = {
+  maxMessageBytes: "`request_too_large`, 1009",
+  maxFragments: "1008",
+  maxMessagesPerSecond: "`too_many_messages`, 4429",
+  maxConnections: "`too_many_connections`",
+  maxConnectionsPerClient: "`too_many_connections`",
+  maxGenerations: "`overloaded`",
+  maxGenerationsPerClient: "`too_many_generations`",
+  maxQueue: "`overloaded`",
+  contextSize: "`context_length_exceeded`",
+  maxTokens: "`max_tokens_exceeded`",
+  maxStopStrings: "`too_many_stop_strings`",
+  maxGraceSeconds: "`grace_too_long`",
+  maxLogBytes: "`answer_too_long`",
+  maxTotalLogBytes: "`overloaded`",
+  heartbeatSeconds: "1006",
+  idleSeconds: "4408",
+  headerSeconds: "408",
+  bodySeconds: "408",
+} as const satisfies Record<keyof Limits, string>;
+
+/** As `hello` has them. */
+export function limitsOnWire(limits: Limits): Record<string, number> {
+  const names = Object.keys(beyond) as (keyof Limits)[];
+  return Object.fromEntries(names.map((name) => [snakeCase(name), limits[name]]));
+}
+
+export function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

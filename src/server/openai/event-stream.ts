@@ -1,0 +1,46 @@
+import { once } from "node:events";
+import type { Response } from "express";
+
+/** Proxies close a connection on which nothing moves; a comment keeps it open. */
+const pingMs = 15_000;
+
+/** How long the first byte waits for the first event, so that an early error can still be an HTTP status. */
+export const patienceMs = 10_000;
+
+/** A response as server-sent events. */
+export class EventStream {
+  isOpen = false;
+  readonly #response: Response;
+  #pings: NodeJS.Timeout | undefined;
+
+  constructor(response: Response) {
+    this.#response = response;
+  }
+
+  open(): void {
+    if (this.isOpen) return;
+    this.isOpen = true;
+    this.#response.status(200).set({
+      "Content-Type": "text/event-stream; charset=utf-8",
+      "Cache-Control": "no-cache, no-transform",
+      "X-Accel-Buffering": "no",
+    });
+    this.#response.flushHeaders();
+    this.#pings = setInterval(() => this.#response.write(": ping\n\n"), pingMs);
+  }
+
+  /** Resolves when the reader has room for more. */
+  async write(data: unknown, fields: { readonly id?: string; readonly event?: string } = {}): Promise<void> {
+    const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\n`);
+    if (this.#response.write(`${head.join("")}data: ${JSON.stringify(data)}\n\n`) || this.#response.closed) return;
+    await Promise.race([once(this.#response, "drain"), once(this.#response, "close")]);
+  }
+
+  end(): void {
+    this.#response.end("data: [DONE]\n\n");
+  }
+
+  stopPings(): void {
+    clearInterval(this.#pings);
+  }
+}

@@ -1,0 +1,81 @@
+import { randomUUID } from "node:crypto";
+import type { Caller } from "../../../protocol/access.ts";
+import { requireScope } from "../../../protocol/access.ts";
+import { LlamapodError } from "../../../protocol/errors.ts";
+import type { ResponseRequest } from "../../../protocol/responses.ts";
+import type { Generation, Origin } from "../../../stream/generation.ts";
+import { framesOf } from "../../../stream/reader.ts";
+import { samplingOf } from "../../../stream/sampling.ts";
+import type { ServerContext } from "../../context.ts";
+import { Conversations } from "./conversations.ts";
+import { ResponseEvents, type ResponseEvent } from "./events.ts";
+
+/** A response under way. */
+export interface Responding {
+  readonly generation: Generation;
+  readonly events: ResponseEvents;
+  /** Its events to the last one. Whoever leaves early, or aborts, cancels it. */
+  stream(signal: AbortSignal): AsyncGenerator<readonly ResponseEvent[], void, undefined>;
+}
+
+type RespondContext = Pick<ServerContext, "generations" | "pool">;
+
+/** Makes generations of OpenAI's requests for responses, on every transport. */
+export class Responder {
+  readonly #context: RespondContext;
+  readonly #conversations = new Conversations();
+
+  constructor(context: RespondContext) {
+    this.#context = context;
+  }
+
+  /** @throws {LlamapodError} */
+  respond(caller: Caller, request: ResponseRequest, transport: Origin["transport"]): Responding {
+    requireScope(caller, "chat");
+    const { generations, pool } = this.#context;
+    const owner = caller.id;
+    const { instructions, input = [], previous_response_id, max_output_tokens, model } = request;
+    // Instructions are of one request, and not part of what is remembered.
+    const said = [...this.#conversations.before(owner, previous_response_id), ...input];
+    if (said.length === 0) throw new LlamapodError("invalid_message", "input: is missing.", { param: "input" });
+    const system = instructions === undefined ? [] : [{ role: "system" as const, content: instructions }];
+    const id = `resp_${randomUUID().replaceAll("-", "")}`;
+    const generation = generations.begin(
+      owner,
+      id,
+      { endpoint: "responses", transport },
+      {
+        model,
+        prompt: { kind: "chat", messages: [...system, ...said] },
+        sampling: samplingOf(request),
+        maxTokens: max_output_tokens,
+        stop: [],
+        ignoreEndOfTurn: false,
+        priority: 0,
+      },
+    );
+    const events = new ResponseEvents(generation, request, model ?? pool.activeModel ?? "");
+    const conversations = this.#conversations;
+    async function* stream(signal: AbortSignal): AsyncGenerator<readonly ResponseEvent[], void, undefined> {
+      const reading = {
+        signal,
+        onReadersChanged: () => {
+          generations.readersChanged(owner, id);
+        },
+      };
+      try {
+        for await (const frame of framesOf(generation, reading)) {
+          const made = events.of(frame);
+          if (frame.type === "done" && request.store !== false) {
+            conversations.remember(owner, id, [...said, { role: "assistant", content: events.text }]);
+          }
+          yield made;
+        }
+      } finally {
+        generations.cancel(owner, id);
+        generations.acknowledge(owner, id, generation.lastSeq);
+      }
+    }
+    return { generation, events, stream };
+  }
+}

@@ -1,0 +1,103 @@
+import type { Caller } from "../../../protocol/access.ts";
+import { describeError, LlamapodError, toLlamapodError } from "../../../protocol/errors.ts";
+import { parseRequest } from "../../../protocol/openai.ts";
+import { responseCreate } from "../../../protocol/responses.ts";
+import { closeCodes } from "../../../protocol/stream.ts";
+import type { SocketSession, Transport } from "../../../stream/session.ts";
+import type { Responder } from "./responder.ts";
+
+/** Requests of one lane that may wait for the one before them. */
+const mostWaiting = 64;
+
+/**
+ * OpenAI's WebSocket mode of the Responses API: `response.create` in, the events of its streams out. Requests are answered in
+ * order, but for those that name lanes of their own. As there, a response does not outlive its connection.
+ */
+export class ResponsesSession implements SocketSession {
+  readonly #transport: Transport;
+  readonly #caller: Caller;
+  readonly #responder: Responder;
+  readonly #gone = new AbortController();
+  readonly #lanes = new Map<string | undefined, Promise<void>>();
+  #waiting = 0;
+  #wakes: (() => void)[] = [];
+  #lastMessageAt = performance.now();
+
+  constructor(transport: Transport, caller: Caller, responder: Responder) {
+    this.#transport = transport;
+    this.#caller = caller;
+    this.#responder = responder;
+  }
+
+  get idleMs(): number {
+    return this.#waiting > 0 ? 0 : performance.now() - this.#lastMessageAt;
+  }
+
+  receive(text: string): void {
+    this.#lastMessageAt = performance.now();
+    try {
+      const { stream_id: lane, ...request } = parseRequest(responseCreate, parseJson(text));
+      if (this.#waiting >= mostWaiting) {
+        throw new LlamapodError("too_many_generations", `${mostWaiting} requests wait on this connection, which is the limit.`);
+      }
+      this.#waiting++;
+      const before = this.#lanes.get(lane) ?? Promise.resolve();
+      const answered = before
+        .then(() => this.#answer(request, lane))
+        .catch((thrown: unknown) => {
+          this.#fail(toLlamapodError(thrown), lane);
+        })
+        .finally(() => {
+          this.#waiting--;
+          if (this.#lanes.get(lane) === answered) this.#lanes.delete(lane);
+        });
+      this.#lanes.set(lane, answered);
+    } catch (thrown) {
+      this.#fail(toLlamapodError(thrown), undefined);
+    }
+  }
+
+  drained(): void {
+    const wakes = this.#wakes;
+    this.#wakes = [];
+    for (const wake of wakes) wake();
+  }
+
+  notifyDraining(): void {
+    // OpenAI's protocol has no word for it: the connection ends with 1001, after which its clients connect again.
+  }
+
+  closed(): void {
+    this.#gone.abort();
+    this.drained();
+  }
+
+  async #answer(request: Parameters<Responder["respond"]>[1], lane: string | undefined): Promise<void> {
+    if (this.#gone.signal.aborted) return;
+    const responding = this.#responder.respond(this.#caller, request, "ws");
+    for await (const events of responding.stream(this.#gone.signal)) {
+      for (const event of events) this.#send(event, lane);
+      if (this.#transport.congested) await new Promise<void>((resolve) => this.#wakes.push(resolve));
+    }
+  }
+
+  #fail(error: LlamapodError, lane: string | undefined): void {
+    const { code, message, param } = error;
+    const { type, status } = describeError(code);
+    this.#send({ type: "error", status, error: { type, code, message, param: param ?? null } }, lane);
+    if (code === "invalid_json") this.#transport.close(closeCodes.tooManyBadMessages, "the message is not JSON");
+  }
+
+  #send(event: object, lane: string | undefined): void {
+    if (!this.#gone.signal.aborted)
+      this.#transport.send(JSON.stringify(lane === undefined ? event : { ...event, stream_id: lane }));
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LlamapodError("invalid_json", "The frame is not valid JSON.", { cause });
+  }
+}

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import request from "supertest";
+import { asyncapi } from "../../src/server/contract/asyncapi.ts";
+import { openapi } from "../../src/server/contract/openapi.ts";
+import { clientMessage } from "../../src/protocol/stream.ts";
+import { version } from "../../src/version.ts";
+import { assertBody, assertFrame, published } from "../support/contract.ts";
+import { greedy } from "../support/stream-client.ts";
+import { startService, type RunningService } from "../support/service.ts";
+
+describe("the published contract", () => {
+  let service: RunningService;
+
+  before(async () => {
+    service = await startService(["gpt2"]);
+  });
+  after(async () => {
+    await service[Symbol.asyncDispose]();
+  });
+
+  for (const [name, made] of [
+    ["openapi", openapi(version)],
+    ["asyncapi", asyncapi(version)],
+  ] as const) {
+    test(`docs/${name}.json is what the schemas say (npm run contract writes it), and what is served`, async () => {
+      assert.deepEqual(JSON.parse(JSON.stringify(made)), published(name));
+      const response = await request(service.url).get(`/${name}.json`);
+      assert.equal(response.status, 200);
+      assert.deepEqual(response.body, published(name));
+    });
+
+    test(`docs/${name}.json refers to nothing that is not in it`, () => {
+      const document: unknown = published(name);
+      for (const [, path] of JSON.stringify(document).matchAll(/"\$ref":"#\/([^"]+)"/g)) {
+        const target = (path ?? "").split("/").reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], document);
+        assert.ok(target !== undefined, path);
+      }
+    });
+  }
+
+  test("every path of the document is a route", async () => {
+    for (const [path, operations] of Object.entries((openapi(version) as { paths: object }).paths)) {
+      for (const method of Object.keys(operations as object) as ("get" | "post" | "delete")[]) {
+        const response = await request(service.url)[method](path.replace("{id}", "gpt2"));
+        assert.doesNotMatch(response.text, /There is no (GET|POST|DELETE) /, `${method} ${path}`);
+      }
+    }
+  });
+
+  test("answers, lists, tickets and errors match their schemas", async () => {
+    const body = { messages: [{ role: "user", content: "Hi" }], max_tokens: 3 };
+    const post = async (path: string, sent: object) => (await request(service.url).post(path).send(sent)).body as unknown;
+    const get = async (path: string) => (await request(service.url).get(path)).body as unknown;
+    assertBody("ChatCompletion", await post("/v1/chat/completions", body));
+    assertBody("Completion", await post("/v1/completions", { prompt: "Hi", max_tokens: 3 }));
+    assertBody("ModelList", await get("/v1/models"));
+    assertBody("Model", await get("/v1/models/gpt2"));
+    assertBody("Ticket", await post("/v1/stream/tickets", {}));
+    assertBody("Error", await post("/v1/chat/completions", {}));
+    assertBody("Problem", await get("/api/nothing"));
+  });
+
+  test("events match the schema of their chunks", async () => {
+    for (const [path, schema, prompt] of [
+      ["/v1/chat/completions", "ChatCompletionChunk", { messages: [{ role: "user", content: "Hi" }] }],
+      ["/v1/completions", "CompletionChunk", { prompt: "Hi" }],
+    ] as const) {
+      const sent = { ...prompt, max_tokens: 3, stream: true, stream_options: { include_usage: true } };
+      const { text } = await request(service.url).post(path).send(sent);
+      const chunks = [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, data = ""]) => JSON.parse(data) as unknown);
+      assert.ok(chunks.length >= 3);
+      for (const chunk of chunks) assertBody(schema, chunk);
+    }
+  });
+
+  test("refuses what the server refuses, and takes what it takes", () => {
+    const frames: readonly (readonly [object, boolean])[] = [
+      [{ type: "generate", ...greedy("a", 1) }, true],
+      [{ type: "generate", id: "a", prompt: "b", stop: "c", detach: { grace_s: 1 }, priority: -1 }, true],
+      [{ type: "generate", id: "a", prompt: "b", stop: ["c", "d"] }, true],
+      [{ type: "generate", ...greedy("a", 1), prompt: "b" }, false],
+      [{ type: "generate", id: "a" }, false],
+      [{ type: "generate", ...greedy("a", 1), temprature: 1 }, false],
+      [{ type: "generate", ...greedy("a/b", 1) }, false],
+      [{ type: "generate", ...greedy("a", 1), stop: [""] }, false],
+      [{ type: "resume", id: "a", after: 0, reader: "b" }, true],
+      [{ type: "resume", id: "a" }, false],
+      [{ type: "ping" }, true],
+      [{ type: "ping", t: "now" }, false],
+    ];
+    for (const [frame, isRight] of frames) {
+      const check = () => {
+        assertFrame(frame);
+      };
+      assert.equal(clientMessage.safeParse(frame).success, isRight, JSON.stringify(frame));
+      if (isRight) check();
+      else assert.throws(check, assert.AssertionError, JSON.stringify(frame));
+    }
+  });
+});

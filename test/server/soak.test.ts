@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ClientError, LlamapodClient } from "llamapod/client";
+import { WebSocket } from "ws";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { Cable } from "../support/cable.ts";
+import { runnersOf, ServerProcess, until } from "../support/processes.ts";
+import { modelsFolder } from "../support/service.ts";
+
+/** Short, unless `SOAK_MINUTES` says how long. */
+const minutes = Number(process.env["SOAK_MINUTES"] ?? 0.15);
+const clients = 4;
+const tokens = 120;
+
+/** What the server may take more of than after the warm-up. A log of an ended answer is kept for a second here. */
+const toleratedBytes = 64 * 1024 * 1024;
+const toleratedDescriptors = 8;
+
+const limit = { timeout: (minutes + 3) * 60_000 };
+
+test("clients whose connections are cut, and runners that are killed, leave nothing behind", limit, async (context) => {
+  const folder = await modelsFolder({ llama: await tinyModel("llama") });
+  context.after(() => rm(folder, { recursive: true }));
+  await using server = await ServerProcess.start(["--models-dir", folder, "--retention-seconds", "1", "--grace-seconds", "5"]);
+  await using cable = await Cable.to(server.url);
+  const request = { messages: [{ role: "user" as const, content: "Tell me a story." }], temperature: 0, max_tokens: tokens };
+  let whole = "";
+  {
+    using first = new LlamapodClient({ url: server.url, WebSocket });
+    whole = (await first.generate(request).result).text;
+  }
+
+  const round = async (seconds: number): Promise<{ answers: number; crashed: number }> => {
+    let answers = 0;
+    let crashed = 0;
+    const deadline = performance.now() + seconds * 1_000;
+    const asking = Array.from({ length: clients }, async () => {
+      using client = new LlamapodClient({ url: cable.url, WebSocket });
+      while (performance.now() < deadline) {
+        try {
+          assert.equal((await client.generate(request).result).text, whole);
+          answers++;
+        } catch (thrown) {
+          // Killed twice under the same answer, which is then held to be the reason.
+          if (!(thrown instanceof ClientError) || thrown.code !== "runner_crashed") throw thrown;
+          crashed++;
+        }
+      }
+    });
+    const disturbing = (async () => {
+      for (let count = 1; performance.now() < deadline; count++) {
+        await sleep(200 + Math.random() * 400);
+        cable.cut();
+        if (count % 8 === 0) for (const runner of runnersOf(server.pid)) process.kill(runner, "SIGKILL");
+      }
+    })();
+    await Promise.all([...asking, disturbing]);
+    return { answers, crashed };
+  };
+
+  await round(3);
+  const before = await settled(server);
+  const { answers, crashed } = await round(minutes * 60);
+  const after = await settled(server);
+  context.diagnostic(`${answers} answers, ${crashed} given up; ${JSON.stringify({ before, after })}`);
+  assert.ok(answers > 0);
+  assert.ok(after.bytes < before.bytes + toleratedBytes, `memory: ${before.bytes} to ${after.bytes}`);
+  assert.ok(
+    after.descriptors <= before.descriptors + toleratedDescriptors,
+    `${before.descriptors} to ${after.descriptors} descriptors`,
+  );
+  assert.ok(after.processes <= before.processes, `${before.processes} to ${after.processes} processes`);
+});
+
+interface Taken {
+  readonly bytes: number;
+  readonly descriptors: number;
+  readonly processes: number;
+}
+
+/** What the server takes when its model is loaded and nobody asks. */
+async function settled(server: ServerProcess): Promise<Taken> {
+  await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
+  await sleep(2_500);
+  await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
+  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
+  return {
+    bytes: Number(kilobytes) * 1_024,
+    descriptors: readdirSync(`/proc/${server.pid}/fd`).length,
+    processes: runnersOf(server.pid).length,
+  };
+}
