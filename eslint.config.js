@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-const ownFolders = ["client", "health", "models", "page", "protocol", "server", "stream"];
+const ownFolders = ["cli", "client", "health", "models", "page", "protocol", "server", "stream"];
 
 /** Imports point down: main -> server -> stream -> models -> protocol; health is told by all and asks none. */
 function mayImport(folder, allowed) {
@@ -102,6 +102,16 @@ export default defineConfig(
   restrictImports("src/server", patternsOf(mayImport("server", ["stream", "models", "protocol", "health"])).slice(0, 2), [
     engine,
   ]),
+  restrictImports(
+    "src/cli",
+    [
+      {
+        regex: "^\\.\\./(?:health|page|server/(?!auth/)|stream)/",
+        message: "cli/ may import itself, client, models, server/auth and protocol only.",
+      },
+    ],
+    [engine],
+  ),
   restrictImports("src/client", [
     typesOfProtocol,
     { regex: "^(?!\\./|\\.\\./protocol/)", message: "client/ depends on nothing." },

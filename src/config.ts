@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { availableParallelism, homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { gpuModes, logLevels } from "./protocol/runner.ts";
@@ -30,11 +31,27 @@ const bytes = z.preprocess(
   z.number({ error: "must be a number of bytes, or a size such as 12GiB" }).int().min(0),
 );
 
+/** Of the user, wherever a command is typed, after the XDG base directory specification, which takes absolute paths only. */
+function defaultModelsFolder(): string {
+  const given = process.env["XDG_DATA_HOME"] ?? "";
+  return join(isAbsolute(given) ? given : join(homedir(), ".local", "share"), "llamapod", "models");
+}
+
+/** No shell has done it in a file, or in an environment variable of a unit. */
+function withHome(path: string): string {
+  return path.startsWith("~/") ? join(homedir(), path.slice(2)) : path;
+}
+
 /** Every setting, once: its name, its bounds, its default, and what the help says. */
 const schema = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
   port: count(0, 65_535).default(8080).describe("port to listen on; 0 takes a free one"),
-  modelsDir: z.string().min(1).default("models").describe("folder with the GGUF files"),
+  modelsDir: z
+    .string()
+    .min(1)
+    .transform(withHome)
+    .default(defaultModelsFolder)
+    .describe("folder with the GGUF files, and models.yaml"),
   demoModels: z
     .preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean())
     .default(true)

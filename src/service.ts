@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { ConfigError, type Config } from "./config.ts";
 import { Metrics } from "./health/metrics.ts";
 import { Probes } from "./health/probes.ts";
 import { Catalogue } from "./models/catalogue.ts";
+import { Pulls } from "./models/download/pulls.ts";
+import { modelSources } from "./models/sources.ts";
 import { Pool } from "./models/pool.ts";
 import { LlamapodError } from "./protocol/errors.ts";
 import { Authenticator } from "./server/auth/authenticator.ts";
@@ -15,11 +16,11 @@ import { version } from "./version.ts";
 
 const drainCheckMs = 50;
 
-const demoModelsFolder = fileURLToPath(new URL("../../demo-models", import.meta.url));
-
 /** A running server: everything put together, from the models folder to the port. */
 export class Service {
   readonly url: string;
+  readonly #catalogue: Catalogue;
+  readonly #pulls: Pulls;
   readonly #pool: Pool;
   readonly #probes: Probes;
   readonly #generations: Generations;
@@ -29,6 +30,8 @@ export class Service {
 
   private constructor(
     url: string,
+    catalogue: Catalogue,
+    pulls: Pulls,
     pool: Pool,
     probes: Probes,
     generations: Generations,
@@ -36,6 +39,8 @@ export class Service {
     drainSeconds: number,
   ) {
     this.url = url;
+    this.#catalogue = catalogue;
+    this.#pulls = pulls;
     this.#pool = pool;
     this.#probes = probes;
     this.#generations = generations;
@@ -52,11 +57,10 @@ export class Service {
   static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version);
-    const sources = [{ folder: config.modelsDir, isBuiltIn: false }];
-    if (config.demoModels) sources.push({ folder: demoModelsFolder, isBuiltIn: true });
-    const catalogue = new Catalogue(sources, log);
+    const catalogue = new Catalogue(modelSources(config), log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
+    const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, {
       graceMs: config.graceSeconds * 1_000,
       retentionMs: config.retentionSeconds * 1_000,
@@ -73,6 +77,7 @@ export class Service {
     const listener = new Listener({
       version,
       pool,
+      pulls,
       generations,
       metrics,
       probes,
@@ -84,14 +89,24 @@ export class Service {
     });
     const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
     const port = await listener.listen(config.host, config.port);
-    if (first === undefined) log.warn({ folder: config.modelsDir }, "there is no model: put a GGUF file into the models folder");
+    if (first === undefined)
+      log.warn({ folder: config.modelsDir }, "there is no model: pull one, or put a GGUF file into the models folder");
     pool.open(first);
     if (first?.isBuiltIn === true) log.info({ model: first.id }, demoNotice);
-    return new Service(`http://${urlHost(config.host)}:${port}`, pool, probes, generations, listener, config.drainSeconds);
+    catalogue.onChange((change) => {
+      pool.catalogueChanged(change);
+      const newcomer = pool.activeModel === undefined ? firstUsable(catalogue) : undefined;
+      if (newcomer !== undefined) pool.open(newcomer);
+    });
+    catalogue.watch();
+    const url = `http://${urlHost(config.host)}:${port}`;
+    return new Service(url, catalogue, pulls, pool, probes, generations, listener, config.drainSeconds);
   }
 
   /** Lets running answers end, for as long as the configuration allows, then ends everything. */
   async stop(): Promise<void> {
+    this.#catalogue[Symbol.dispose]();
+    this.#pulls.close();
     this.#probes.draining();
     this.#pool.drain();
     this.#listener.notifyDraining(this.#drainSeconds * 1_000);

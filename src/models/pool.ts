@@ -4,7 +4,7 @@ import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import type { Memory, StepEvent } from "../protocol/runner.ts";
 import type { ModelState } from "../protocol/stream.ts";
 import { Backoff } from "./backoff.ts";
-import type { Catalogue, CatalogueEntry } from "./catalogue.ts";
+import { contextSizeOf, type Catalogue, type CatalogueChange, type CatalogueEntry } from "./catalogue.ts";
 import { metadataString, vocabularySize } from "./gguf/header.ts";
 import { Job, type JobObserver, type JobRequest, type QueueReason } from "./job.ts";
 import { Capacity, type CapacitySettings } from "./memory/capacity.ts";
@@ -146,6 +146,18 @@ export class Pool {
       });
     }
     return this.#catalogue.find(id);
+  }
+
+  /** Files have come or changed: tells the listeners, and forgets what failed before. */
+  catalogueChanged({ added, changed }: CatalogueChange): void {
+    for (const id of [...added, ...changed]) {
+      const entry = this.#catalogue.get(id);
+      if (entry === undefined) continue;
+      this.#backoffs.get(id)?.cancel();
+      this.#backoffs.delete(id);
+      this.#announce(entry);
+    }
+    this.#settle();
   }
 
   /** @throws {LlamapodError} `overloaded` with the time after which a retry makes sense, `draining`, `model_load_failed` */
@@ -371,17 +383,17 @@ export class Pool {
     const entry = this.#catalogue.get(modelId);
     const estimate = entry === undefined ? undefined : this.#estimates.get(entry);
     if (entry === undefined || entry.header instanceof LlamapodError || estimate === undefined) return;
-    const { contextSize, slots, batchSize } = this.#settings;
+    const { slots, batchSize } = this.#settings;
     const runner = this.#spares.take();
     this.#residents.set(modelId, new Resident(entry, runner, slots, estimate, this.#metrics, ++this.#uses));
     const command = {
       type: "load" as const,
       path: entry.path,
-      contextSize,
+      contextSize: contextSizeOf(entry, this.#settings.contextSize),
       slots,
       batchSize,
       vocabularySize: vocabularySize(entry.header),
-      template: metadataString(entry.header, "tokenizer.chat_template"),
+      template: entry.definition.chatTemplate ?? metadataString(entry.header, "tokenizer.chat_template"),
     };
     runner.load(modelId, command, {
       stateChanged: ({ state }) => {

@@ -18,6 +18,8 @@ const table = {
   host_not_allowed: { status: 421, type: "permission_error", retryable: false },
   origin_not_allowed: { status: 403, type: "permission_error", retryable: false },
   model_not_found: { status: 404, type: "not_found_error", retryable: false },
+  model_not_downloaded: { status: 404, type: "not_found_error", retryable: false },
+  pull_failed: { status: 502, type: "server_error", retryable: true },
   model_load_failed: { status: 503, type: "server_error", retryable: true },
   insufficient_memory: { status: 422, type: "invalid_request_error", retryable: false },
   template_error: { status: 400, type: "invalid_request_error", retryable: false },

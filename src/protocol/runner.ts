@@ -31,7 +31,7 @@ const estimateCommand = z.strictObject({ type: z.literal("estimate"), ...shapeFi
 const loadCommand = z.strictObject({
   type: z.literal("load"),
   ...shapeFields,
-  /** The chat template to use instead of one that the runner chooses by the vocabulary. */
+  /** The chat template, or the name of one of the runner's own; without it the runner chooses one by the vocabulary. */
   template: z.string().optional(),
 });
 

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Limits } from "../protocol/limits.ts";
 import type { Probes } from "../health/probes.ts";
 import type { Metrics } from "../health/metrics.ts";
+import type { Pulls } from "../models/download/pulls.ts";
 import type { Pool } from "../models/pool.ts";
 import type { Generations } from "../stream/generations.ts";
 import type { Authenticator } from "./auth/authenticator.ts";
@@ -10,6 +11,7 @@ import type { Authenticator } from "./auth/authenticator.ts";
 export interface ServerContext {
   readonly version: string;
   readonly pool: Pool;
+  readonly pulls: Pulls;
   readonly generations: Generations;
   readonly metrics: Metrics;
   readonly probes: Probes;

@@ -156,7 +156,7 @@ export class Generations {
   }
 
   async #submit(owner: string, entry: Entry, request: GenerationRequest): Promise<void> {
-    const { id: modelId } = await this.#pool.resolve(request.model);
+    const { id: modelId, definition } = await this.#pool.resolve(request.model);
     const job: JobRequest = {
       id: entry.jobId,
       modelId,
@@ -164,9 +164,10 @@ export class Generations {
       client: owner,
       priority: request.priority,
       prompt: request.prompt,
-      sampling: { ...samplingDefaults, seed: randomInt(2 ** 32), ...request.sampling },
+      sampling: { ...samplingDefaults, seed: randomInt(2 ** 32), ...definition.sampling, ...request.sampling },
       maxTokens: request.maxTokens,
-      stop: request.stop,
+      // Raw text is continued as it is: it has no turns that could end.
+      stop: request.prompt.kind === "chat" ? [...request.stop, ...(definition.stop ?? [])] : request.stop,
       ignoreEndOfTurn: request.ignoreEndOfTurn,
     };
     this.#pool.submit(job, entry.generation);

@@ -1,6 +1,6 @@
 import { LlamapodError } from "../../protocol/errors.ts";
 import type { EstimateCommand, Memory } from "../../protocol/runner.ts";
-import type { CatalogueEntry } from "../catalogue.ts";
+import { contextSizeOf, type CatalogueEntry } from "../catalogue.ts";
 import { arrayLength, vocabularySize, type GgufHeader } from "../gguf/header.ts";
 import { larger } from "./memory.ts";
 
@@ -9,6 +9,9 @@ export interface EstimateSettings {
   readonly slots: number;
   readonly batchSize: number;
 }
+
+/** What of a model its memory depends on. */
+type Estimated = Pick<CatalogueEntry, "path" | "header" | "definition">;
 
 /** Asks llama.cpp, in a process of its own. @throws {RunnerFailure} */
 export type Estimator = (command: EstimateCommand) => Promise<Memory>;
@@ -29,12 +32,12 @@ export class Estimates {
   }
 
   /** What is known already. */
-  get(entry: CatalogueEntry): Memory | undefined {
+  get(entry: Estimated): Memory | undefined {
     return entry.header instanceof LlamapodError ? undefined : this.#known.get(entry.header);
   }
 
   /** @throws {RunnerFailure} where llama.cpp cannot load the model @throws {LlamapodError} where the file is none */
-  request(entry: CatalogueEntry): Promise<Memory> {
+  request(entry: Estimated): Promise<Memory> {
     const { header } = entry;
     if (header instanceof LlamapodError) return Promise.reject(header);
     const known = this.#known.get(header);
@@ -45,14 +48,15 @@ export class Estimates {
   }
 
   /** What a load has taken. Weights that are read from the mapped file are not in it, so it only ever corrects upwards. */
-  learn({ header }: CatalogueEntry, taken: Memory): void {
+  learn({ header }: Estimated, taken: Memory): void {
     if (header instanceof LlamapodError) return;
     this.#known.set(header, larger(taken, this.#known.get(header) ?? taken));
   }
 
-  async #estimate({ path }: CatalogueEntry, header: GgufHeader): Promise<Memory> {
-    const { contextSize, slots, batchSize } = this.#settings;
-    const shape = { path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
+  async #estimate(entry: Estimated, header: GgufHeader): Promise<Memory> {
+    const { slots, batchSize } = this.#settings;
+    const contextSize = contextSizeOf(entry, this.#settings.contextSize);
+    const shape = { path: entry.path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
     try {
       const allocated = await this.#estimator({ type: "estimate", ...shape });
       const memory = { ...allocated, ram: allocated.ram + vocabularyBytes(header) };

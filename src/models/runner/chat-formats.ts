@@ -39,10 +39,12 @@ const formats: readonly (ChatFormat & { readonly controlToken: string })[] = [
 ];
 
 /**
- * The file's own format, else the one that its vocabulary was made for, else ChatML, which most models understand best
+ * The given format, which is a template or the name of one of ours, else the one that its vocabulary was made for, else ChatML, which most models understand best
  * of all formats that are not theirs.
  */
 export function chatFormat(ownTemplate: string | undefined, controlTokens: ReadonlySet<string>): ChatFormat {
+  const ours = formats.find(({ name }) => name === ownTemplate);
+  if (ours !== undefined) return ours;
   if (ownTemplate !== undefined) return { name: "file", template: ownTemplate, stops: turnMarkers(ownTemplate) };
   return (
     formats.find((format) => controlTokens.has(format.controlToken)) ?? {

@@ -7,7 +7,7 @@ import type { ServerContext } from "../context.ts";
 import { operationObject } from "./operations.ts";
 
 /** The operator's view of the models. */
-export function modelRoutes({ pool }: ServerContext): Router {
+export function modelRoutes({ pool, pulls }: ServerContext): Router {
   const router = Router();
 
   router.get("/api/models", (_request, response) => {
@@ -38,6 +38,10 @@ export function modelRoutes({ pool }: ServerContext): Router {
 
   router.post("/api/models/:id/load", async (request, response) => {
     accept(response, pool.load(await pool.resolve(request.params.id)));
+  });
+
+  router.post("/api/models/:id/pull", (request, response) => {
+    accept(response, pulls.begin(request.params.id));
   });
 
   router.post("/api/models/:id/unload", async (request, response) => {

@@ -1,0 +1,37 @@
+import { Command } from "commander";
+import { version } from "../version.ts";
+import { completionCommand } from "./completion.ts";
+import { exitCodeHelp } from "./exit-codes.ts";
+import { keyCommand } from "./key.ts";
+import { listCommand } from "./list.ts";
+import { psCommand } from "./ps.ts";
+import { pullCommand } from "./pull.ts";
+import { rmCommand } from "./rm.ts";
+import { runCommand } from "./run.ts";
+import { serveCommand } from "./serve.ts";
+import { showCommand } from "./show.ts";
+import { switchCommand } from "./switch.ts";
+
+/** The whole command line. */
+export function llamapodProgram(): Command {
+  const program = new Command("llamapod")
+    .description("Serves GGUF language models over WebSocket and HTTP.")
+    .version(version)
+    .showHelpAfterError("(llamapod --help lists what there is)")
+    .exitOverride()
+    .addHelpText("after", exitCodeHelp());
+  const commands = [
+    serveCommand(),
+    pullCommand(),
+    listCommand(),
+    showCommand(),
+    rmCommand(),
+    psCommand(),
+    switchCommand(),
+    runCommand(),
+    keyCommand(),
+    completionCommand(() => program.commands),
+  ];
+  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+  return program;
+}

@@ -1,0 +1,83 @@
+import { Command, Option } from "commander";
+import { pino, type Logger } from "pino";
+import { stringify } from "yaml";
+import { loadConfig, settings, type Config } from "../config.ts";
+import { LlamapodError } from "../protocol/errors.ts";
+import { Service } from "../service.ts";
+import { CommandError, exitCodes } from "./exit-codes.ts";
+
+export function serveCommand(): Command {
+  const command = new Command("serve")
+    .description("serve the models of a folder")
+    .option("--config <file>", "YAML file with settings")
+    .option("--print-config", "print the settings in force and exit")
+    .addHelpText("after", "\nEach setting is also an environment variable, LLAMAPOD_ and its name, as in LLAMAPOD_MODELS_DIR.")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  llamapod serve
+  llamapod serve --models-dir ~/models --model qwen2.5-0.5b --slots 8
+  LLAMAPOD_PORT=9000 llamapod serve --config llamapod.yaml`,
+    );
+  for (const { flag, description, isSwitch } of settings) {
+    command.addOption(new Option(isSwitch ? flag : `${flag} <value>`, description));
+  }
+  return command.action(
+    async ({ config: file, printConfig, ...flags }: { config?: string; printConfig?: true } & Record<string, unknown>) => {
+      const config = loadConfig(file, process.env, flags);
+      if (printConfig === true) process.stdout.write(stringify(config));
+      else await serve(config);
+    },
+  );
+}
+
+async function serve(config: Config): Promise<void> {
+  const log = createLogger(config.logLevel);
+  const service = await start(config, log);
+  log.info({ url: service.url }, `chat page at ${service.url}/`);
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) {
+      service.hurry();
+      return;
+    }
+    stopping = true;
+    log.info({ signal }, "shutting down: answers under way may end, a second signal hurries");
+    service.stop().then(
+      () => process.exit(0),
+      (err: unknown) => {
+        log.fatal({ err }, "shutting down failed");
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+}
+
+async function start(config: Config, log: Logger): Promise<Service> {
+  try {
+    return await Service.start(config, log, (cause) => {
+      log.fatal({ cause, gpu: config.gpu }, `the server has to have a GPU and cannot start: ${cause}`);
+      process.exit(exitCodes.startFailed.code);
+    });
+  } catch (thrown) {
+    if (thrown instanceof LlamapodError) throw new CommandError("usage", thrown.message, thrown);
+    if (!isRefusalToListen(thrown)) throw thrown;
+    throw new CommandError("usage", `${thrown.message}. Choose another address or port with --host and --port.`, thrown);
+  }
+}
+
+function createLogger(level: string): Logger {
+  if (!process.stdout.isTTY) return pino({ level });
+  return pino({
+    level,
+    transport: { target: "pino-pretty", options: { ignore: "pid,hostname", translateTime: "SYS:HH:MM:ss" } },
+  });
+}
+
+/** Such as a port in use, one that only root may take, an address that is not this machine's, or an unknown name. */
+function isRefusalToListen(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && "syscall" in thrown && (thrown.syscall === "listen" || thrown.syscall === "getaddrinfo");
+}

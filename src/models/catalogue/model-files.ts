@@ -1,0 +1,82 @@
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
+import { metadataNumber, readGgufHeader, type GgufHeader } from "../gguf/header.ts";
+
+/** A folder with GGUF files. */
+export interface ModelSource {
+  readonly folder: string;
+  /** It came with llamapod and is not the operator's own. */
+  readonly isBuiltIn: boolean;
+}
+
+/** A model as it lies in a folder: one file, or the parts of a split one. */
+export interface ModelFile {
+  /** Without its ending and the number of its part, in lower case. */
+  readonly stem: string;
+  /** Of the first part where there are more. */
+  readonly fileName: string;
+  readonly paths: readonly string[];
+  readonly source: ModelSource;
+  /** Changes when a file is replaced or written to. */
+  readonly stamp: string;
+  readonly changedAtMs: number;
+}
+
+const part = /-(\d{5})-of-(\d{5})\.gguf$/i;
+
+/** Every model of a folder, in the order of their names. @throws {Error} when it cannot be read */
+export async function modelFiles(source: ModelSource): Promise<ModelFile[]> {
+  const names = (await readdir(source.folder)).filter((name) => name.toLowerCase().endsWith(".gguf") && !name.startsWith("."));
+  const isLaterPart = (name: string) => Number(part.exec(name)?.[1] ?? 1) > 1;
+  const files = await Promise.all(names.filter((name) => !isLaterPart(name)).map((name) => modelFile(source, name)));
+  return files.filter((file) => file !== undefined).sort((a, b) => (a.fileName < b.fileName ? -1 : 1));
+}
+
+/** @returns nothing for what is gone by now, or is no file */
+async function modelFile(source: ModelSource, fileName: string): Promise<ModelFile | undefined> {
+  const names = partsOf(fileName);
+  const paths = names.map((name) => join(source.folder, name));
+  const stats = await Promise.all(paths.map((path) => stat(path).catch(() => undefined)));
+  if (stats[0]?.isDirectory() === true) return undefined;
+  const stamp = stats.map((each) => (each === undefined ? "-" : `${each.ino}:${each.size}:${each.mtimeMs}`)).join(" ");
+  const changedAtMs = Math.max(0, ...stats.map((each) => each?.mtimeMs ?? 0));
+  return { stem: stemOf(fileName), fileName, paths, source, stamp, changedAtMs };
+}
+
+export function stemOf(fileName: string): string {
+  return fileName
+    .replace(part, "")
+    .replace(/\.gguf$/i, "")
+    .toLowerCase();
+}
+
+function partsOf(fileName: string): string[] {
+  const count = Number(part.exec(fileName)?.[2] ?? 1);
+  // More would be a name made to exhaust something.
+  if (count <= 1 || count > 999) return [fileName];
+  return Array.from({ length: count }, (_, index) =>
+    fileName.replace(part, `-${String(index + 1).padStart(5, "0")}-of-${String(count).padStart(5, "0")}.gguf`),
+  );
+}
+
+/** The header of the first part, with the size and the tensors of all. */
+export async function readModelHeader({ fileName, paths }: ModelFile): Promise<GgufHeader | LlamapodError> {
+  try {
+    const [first, ...others] = await Promise.all(paths.map((path) => readGgufHeader(path)));
+    if (first === undefined) throw new TypeError(`the model ${fileName} has no file`);
+    const announced = metadataNumber(first, "split.count") ?? 1;
+    if (announced > 1 && announced !== paths.length) {
+      const message = `${fileName} is one of ${announced} parts, but its name does not say so: give the parts the names that they came with, ending in -00001-of-${String(announced).padStart(5, "0")}.gguf.`;
+      return new LlamapodError("model_load_failed", message);
+    }
+    const sum = (total: number, value: number) => total + value;
+    return {
+      ...first,
+      fileBytes: others.map(({ fileBytes }) => fileBytes).reduce(sum, first.fileBytes),
+      tensorCount: others.map(({ tensorCount }) => tensorCount).reduce(sum, first.tensorCount),
+    };
+  } catch (thrown) {
+    return toLlamapodError(thrown);
+  }
+}

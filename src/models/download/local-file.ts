@@ -1,0 +1,48 @@
+import { createReadStream } from "node:fs";
+import { open, readdir, rm, stat, symlink } from "node:fs/promises";
+import { homedir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { DownloadError } from "./errors.ts";
+import { cancelled } from "./http.ts";
+import { checkSpace, diskError } from "./transfer.ts";
+
+/** The file of a path, or all parts of a split model. @throws {DownloadError} `not_found`, `bad_target` */
+export async function localFiles(path: string): Promise<string[]> {
+  const absolute = resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
+  const found = await stat(absolute).catch((cause: unknown) => {
+    throw new DownloadError("not_found", `There is no file ${absolute}.`, cause);
+  });
+  if (!found.isFile() || !/\.gguf$/i.test(absolute)) throw new DownloadError("bad_target", `${absolute} is not a GGUF file.`);
+  const part = /-\d{5}-of-(\d{5}\.gguf)$/i;
+  if (!part.test(absolute)) return [absolute];
+  const group = (name: string) => name.replace(part, "-$1");
+  const names = (await readdir(dirname(absolute))).filter((name) => part.test(name));
+  return names.filter((name) => group(name) === group(basename(absolute))).map((name) => join(dirname(absolute), name));
+}
+
+export async function copyHere(
+  source: string,
+  path: string,
+  signal: AbortSignal,
+  onProgress: (bytes: number, total: number) => void,
+): Promise<void> {
+  const { size } = await stat(source);
+  await checkSpace(path, basename(source), size);
+  await using file = await open(path, "w");
+  let copied = 0;
+  try {
+    for await (const chunk of createReadStream(source, { highWaterMark: 1024 * 1024, signal }) as AsyncIterable<Buffer>) {
+      await file.write(chunk);
+      copied += chunk.length;
+      onProgress(copied, size);
+    }
+    await file.sync();
+  } catch (thrown) {
+    throw signal.aborted ? cancelled() : diskError(thrown, basename(source));
+  }
+}
+
+export async function linkHere(source: string, path: string): Promise<void> {
+  await rm(path, { force: true });
+  await symlink(source, path);
+}

@@ -1,0 +1,230 @@
+import { open, rm, statfs, type FileHandle } from "node:fs/promises";
+import { dirname } from "node:path";
+import { DownloadError, TransientError } from "./errors.ts";
+import { ask, cancelled, type Answer } from "./http.ts";
+import { PartialRecord, type ByteRange } from "./partial.ts";
+import type { RemoteFile } from "./remote-file.ts";
+import { Retries } from "./retry.ts";
+import type { DownloadSettings } from "./settings.ts";
+
+/** What the source says of a file. */
+interface Offer {
+  readonly url: string;
+  readonly etag: string | null;
+  /** Unknown where the source does not say before the end. */
+  readonly sizeBytes: number | undefined;
+  readonly sha256: string | undefined;
+  readonly takesRanges: boolean;
+}
+
+export interface Transfer {
+  readonly file: RemoteFile;
+  /** Where the bytes go; the record of what is there is kept beside it. */
+  readonly path: string;
+  readonly settings: DownloadSettings;
+  readonly signal: AbortSignal;
+  readonly onProgress: (receivedBytes: number, totalBytes: number | undefined) => void;
+}
+
+/**
+ * Brings a file here, whole, going on where an earlier run was stopped.
+ *
+ * @returns the digest that the source announces, if it does
+ * @throws {DownloadError}
+ */
+export async function transfer(job: Transfer): Promise<{ readonly sha256: string | undefined }> {
+  const retries = new Retries(job.settings.retryPauseMs);
+  const offer = await retries.run(() => probe(job), job.signal);
+  const { sizeBytes } = job.file;
+  if (sizeBytes !== undefined && offer.sizeBytes !== undefined && sizeBytes !== offer.sizeBytes) {
+    throw new DownloadError(
+      "damaged",
+      `${job.file.fileName} should have ${sizeBytes} bytes, and the source has one of ${offer.sizeBytes}. It is another file by now, or the address is wrong.`,
+    );
+  }
+  if (offer.takesRanges && offer.sizeBytes !== undefined) await inRanges(job, offer, offer.sizeBytes);
+  else await retries.run(() => inOnePiece(job, offer), job.signal);
+  return { sha256: offer.sha256 };
+}
+
+async function probe({ file, signal }: Transfer): Promise<Offer> {
+  const target = await file.target(signal);
+  const answer = await ask("GET", { ...target, headers: { ...target.headers, Range: "bytes=0-0" } }, signal);
+  answer.body.destroy();
+  checkStatus(file, answer);
+  const linked = String(answer.first["x-linked-etag"] ?? "").replace(/^(W\/)?"|"$/g, "");
+  const total = answer.status === 206 ? rangeOf(answer)?.total : Number(answer.headers["content-length"] ?? NaN);
+  return {
+    url: target.url.href,
+    etag: answer.headers.etag ?? answer.headers["last-modified"] ?? null,
+    sizeBytes: total === undefined || Number.isNaN(total) ? undefined : total,
+    sha256: /^[0-9a-f]{64}$/.test(linked) ? linked : undefined,
+    takesRanges: answer.status === 206,
+  };
+}
+
+async function inRanges(job: Transfer, offer: Offer, sizeBytes: number): Promise<void> {
+  const { path, settings } = job;
+  const record = await PartialRecord.open(`${path}.json`, { url: offer.url, etag: offer.etag, sizeBytes }, settings.rangeBytes);
+  const file = await openPartial(path, record);
+  // One that fails for good stops the others.
+  const failed = new AbortController();
+  const signal = AbortSignal.any([job.signal, failed.signal]);
+  try {
+    await checkSpace(path, job.file.fileName, record.missingBytes);
+    await record.save();
+    job.onProgress(record.receivedBytes, sizeBytes);
+    const waiting = record.progress.ranges.filter(({ next, end }) => next < end);
+    const worker = async () => {
+      const retries = new Retries(settings.retryPauseMs);
+      for (let range = waiting.shift(); range !== undefined; range = waiting.shift()) {
+        const current = range;
+        await retries.run(() => fetchRange({ ...job, signal }, { offer, record, file, range: current, retries }), signal);
+      }
+    };
+    const workers = Array.from({ length: settings.connections }, () =>
+      worker().catch((thrown: unknown) => {
+        failed.abort();
+        throw thrown;
+      }),
+    );
+    const outcomes = await Promise.allSettled(workers);
+    const reasons: unknown[] = outcomes.flatMap((outcome): unknown[] => (outcome.status === "rejected" ? [outcome.reason] : []));
+    // The first one to fail is the cause; the others were only stopped.
+    const cause = reasons.find((reason) => !(reason instanceof DownloadError && reason.failure === "cancelled")) ?? reasons[0];
+    if (cause !== undefined) throw diskError(cause, job.file.fileName);
+    await file.sync();
+  } finally {
+    await record.save();
+    await file.close();
+  }
+  await record.remove();
+}
+
+async function openPartial(path: string, record: PartialRecord): Promise<FileHandle> {
+  if (record.receivedBytes > 0) {
+    const kept = await open(path, "r+").catch(() => undefined);
+    if (kept !== undefined) return kept;
+    record.startAgain();
+  }
+  return open(path, "w");
+}
+
+interface RangeJob {
+  readonly offer: Offer;
+  readonly record: PartialRecord;
+  readonly file: FileHandle;
+  readonly range: ByteRange;
+  readonly retries: Retries;
+}
+
+async function fetchRange(job: Transfer, { offer, record, file, range, retries }: RangeJob): Promise<void> {
+  if (range.next >= range.end) return;
+  const target = await job.file.target(job.signal);
+  const headers: Record<string, string> = { ...target.headers, Range: `bytes=${range.next}-${range.end - 1}` };
+  if (offer.etag?.startsWith('"') === true) headers["If-Range"] = offer.etag;
+  const answer = await ask("GET", { ...target, headers }, job.signal);
+  const given = rangeOf(answer);
+  if (answer.status === 200 || answer.status === 416 || (answer.status === 206 && given?.total !== offer.sizeBytes)) {
+    answer.body.destroy();
+    await rm(`${job.path}.json`, { force: true });
+    record.startAgain();
+    throw new DownloadError("damaged", `${job.file.fileName} has changed at its source during the download. Start it again.`);
+  }
+  checkStatus(job.file, answer);
+  if (given?.start !== range.next) {
+    answer.body.destroy();
+    throw new TransientError(`${answer.url.host} sent other bytes than were asked for`);
+  }
+  await receive(answer, job.signal, async (chunk) => {
+    if (range.next + chunk.length > range.end) {
+      throw new DownloadError("damaged", `${answer.url.host} sends more bytes than were asked for.`);
+    }
+    await file.write(chunk, 0, chunk.length, range.next);
+    await record.received(range, chunk.length);
+    retries.progressed();
+    job.onProgress(record.receivedBytes, offer.sizeBytes);
+  });
+  if (range.next < range.end) throw new TransientError(`${answer.url.host} broke off`);
+}
+
+/** For sources that do not give parts of a file: nothing can be kept, and nothing goes on. */
+async function inOnePiece(job: Transfer, offer: Offer): Promise<void> {
+  const { file, path, signal } = job;
+  await checkSpace(path, file.fileName, offer.sizeBytes ?? 0);
+  const answer = await ask("GET", await file.target(signal), signal);
+  checkStatus(file, answer);
+  await rm(`${path}.json`, { force: true });
+  await using handle = await open(path, "w");
+  let received = 0;
+  job.onProgress(0, offer.sizeBytes);
+  try {
+    await receive(answer, signal, async (chunk) => {
+      await handle.write(chunk);
+      received += chunk.length;
+      job.onProgress(received, offer.sizeBytes);
+    });
+    await handle.sync();
+  } catch (thrown) {
+    throw diskError(thrown, file.fileName);
+  }
+  if (offer.sizeBytes !== undefined && received !== offer.sizeBytes) {
+    throw new TransientError(`${answer.url.host} sent ${received} bytes of ${offer.sizeBytes}`);
+  }
+}
+
+async function receive(answer: Answer, signal: AbortSignal, take: (chunk: Buffer) => Promise<void>): Promise<void> {
+  const chunks = answer.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  for (;;) {
+    let next: IteratorResult<Buffer>;
+    try {
+      next = await chunks.next();
+    } catch (cause) {
+      if (signal.aborted) throw cancelled();
+      throw new TransientError(`${answer.url.host} broke off`, { cause });
+    }
+    if (next.done === true) return;
+    try {
+      await take(next.value);
+    } catch (thrown) {
+      answer.body.destroy();
+      throw thrown;
+    }
+  }
+}
+
+function checkStatus(file: RemoteFile, { status, url }: Answer): void {
+  if (status === 200 || status === 206) return;
+  if (status === 401 || status === 403) throw new DownloadError("denied", file.denied(status));
+  if (status === 404 || status === 410)
+    throw new DownloadError("not_found", `${url.host} has no ${file.fileName} (status ${status}).`);
+  if (status === 408 || status === 429 || status >= 500) throw new TransientError(`${url.host} answers with status ${status}`);
+  throw new DownloadError("unreachable", `${url.host} answers with status ${status} to the download of ${file.fileName}.`);
+}
+
+function rangeOf({ headers }: Answer): { start: number; total: number } | undefined {
+  const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers["content-range"] ?? "") ?? [];
+  return start === undefined ? undefined : { start: Number(start), total: Number(total) };
+}
+
+/** @throws {DownloadError} `no_space`, with what is needed and what there is */
+export async function checkSpace(path: string, fileName: string, neededBytes: number): Promise<void> {
+  const folder = dirname(path);
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  if (neededBytes <= free) return;
+  throw new DownloadError(
+    "no_space",
+    `${fileName} needs ${neededBytes} bytes more, and ${folder} has ${free} free. Make room, or choose another folder with --models-dir.`,
+  );
+}
+
+export function diskError(thrown: unknown, fileName: string): unknown {
+  if (!(thrown instanceof Error) || !("code" in thrown)) return thrown;
+  if (thrown.code !== "ENOSPC" && thrown.code !== "EDQUOT") return thrown;
+  return new DownloadError(
+    "no_space",
+    `The disk is full: ${fileName} could not be written. What has come so far is kept.`,
+    thrown,
+  );
+}

@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { copyFile, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { exitCodes } from "../../src/cli/exit-codes.ts";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { runCommand } from "../support/processes.ts";
+import { startService, type RunningService } from "../support/service.ts";
+
+const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
+
+describe("commands that look into the models folder", () => {
+  let folder: string;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "llamapod-cli-"));
+  });
+  after(async () => {
+    await rm(folder, { recursive: true });
+  });
+
+  const run = (...args: string[]) => runCommand([args[0] ?? "", "--models-dir", folder, ...args.slice(1)]);
+
+  test("show tells of the file, the catalogue and the template; an unknown model is exit code 8", async () => {
+    await copyFile(await tinyModel("gpt2"), join(folder, "gpt-sw3-6.7b-v2-instruct-Q4_K_M.gguf"));
+    const { stdout } = await run("show", "gpt-sw3-6.7b-v2");
+    assert.match(stdout, /^model +gpt-sw3-6\.7b\n/);
+    assert.match(stdout, /architecture +gpt2\n/);
+    assert.match(stdout, /chat template +of the catalogue\n/);
+    const json = JSON.parse((await run("show", "gpt-sw3-6.7b", "--json")).stdout) as { state: string; stop: string[] };
+    assert.deepEqual([json.state, json.stop], ["available", ["User:"]]);
+    assert.match((await run("show", "qwen2.5-7b")).stdout, /state +not downloaded/);
+    assert.equal((await run("show", "nothing")).code, exitCodes.notFound.code);
+  });
+
+  test("rm deletes the model's file, of a link only the link, and asks where it can", async () => {
+    const outside = join(await mkdtemp(join(tmpdir(), "llamapod-outside-")), "original.gguf");
+    await copyFile(await tinyModel("gpt2"), outside);
+    await symlink(outside, join(folder, "linked.gguf"));
+    const unasked = await run("rm", "linked");
+    assert.equal(unasked.code, exitCodes.usage.code);
+    assert.match(unasked.stderr, /--yes/);
+    assert.ok((await readdir(folder)).includes("linked.gguf"));
+    assert.equal((await run("rm", "linked", "--yes")).code, 0);
+    assert.ok(!(await readdir(folder)).includes("linked.gguf"));
+    assert.ok((await readdir(join(outside, ".."))).includes("original.gguf"));
+    for (const name of ["linked", "../outside", "..", "/etc/passwd"]) {
+      assert.equal((await run("rm", name, "--yes")).code, exitCodes.notFound.code, name);
+    }
+  });
+
+  test("list tells what is wrong with models.yaml, and lists the rest", async () => {
+    await writeFile(join(folder, "models.yaml"), "models: {a: {fiel: x}}");
+    const { code, stdout, stderr } = await run("list");
+    assert.equal(code, 0);
+    assert.match(stderr, /models\.yaml.*fiel/);
+    assert.match(stdout, /qwen2\.5-0\.5b +not downloaded +491 MB +32768 +Apache-2\.0/);
+  });
+
+  test("the models folder is the user's own, wherever a command is typed", async () => {
+    const { stdout } = await runCommand(["list", "--json"], { XDG_DATA_HOME: folder });
+    assert.equal((JSON.parse(stdout) as { folder: string }).folder, join(folder, "llamapod", "models"));
+  });
+});
+
+describe("commands that talk to a running server", () => {
+  let service: RunningService;
+
+  before(async () => {
+    service = await startService(["llama", "gpt2"]);
+  });
+  after(async () => {
+    await service[Symbol.asyncDispose]();
+  });
+
+  const run = (...args: string[]) => runCommand(args, { LLAMAPOD_URL: service.url });
+
+  test("run with a question: the answer, and nothing else on standard output", async () => {
+    const args = ["run", "llama", "Hello", "--temperature", "0", "--max-tokens", "8", "--json"];
+    const { code, stdout, stderr } = await run(...args);
+    assert.equal(code, 0, stderr);
+    const answer = JSON.parse(stdout) as { text: string; finish_reason: string };
+    assert.equal(answer.finish_reason, "length");
+    const plain = await run(...args.slice(0, -1));
+    assert.equal(plain.stdout, `${answer.text}\n`);
+  });
+
+  test("run takes what is piped in", async () => {
+    const child = spawn(process.execPath, [program, "run", "--max-tokens", "4"], {
+      env: { ...process.env, LLAMAPOD_URL: service.url },
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    child.stdin.end("Hello from a pipe");
+    assert.notEqual((await text(child.stdout)).trim(), "");
+  });
+
+  test("Ctrl-C stops the answer, with exit code 130", async () => {
+    const child = spawn(process.execPath, [program, "run", "llama", "Hello", "--max-tokens", "1900"], {
+      env: { ...process.env, LLAMAPOD_URL: service.url },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child.stdout.once("data", () => child.kill("SIGINT"));
+    const errors = text(child.stderr);
+    const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+    assert.equal(code, exitCodes.interrupted.code, await errors);
+  });
+
+  test("switch shows the states and ends when the model answers; ps shows it", async () => {
+    const { code, stdout, stderr } = await run("switch", "gpt2");
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /gpt2: loading/);
+    assert.match(stdout, /gpt2 answers now/);
+    const { models } = JSON.parse((await run("ps", "--json")).stdout) as { models: { id: string; active: boolean }[] };
+    assert.equal(models.find(({ active }) => active)?.id, "gpt2");
+    assert.match((await run("ps")).stdout, /^MODEL +STATE +ACTIVE.*\n(.*\n)*gpt2 +ready +yes/);
+    assert.equal((await run("switch", "gpt2")).code, 0, "it is a second time, too");
+  });
+
+  test("a model that is not there is exit code 8, a server that is not there 4", async () => {
+    assert.equal((await run("switch", "nothing")).code, exitCodes.notFound.code);
+    const missing = await run("switch", "qwen2.5-7b");
+    assert.equal(missing.code, exitCodes.notFound.code);
+    assert.match(missing.stderr, /llamapod pull qwen2\.5-7b/);
+    assert.equal((await run("run", "nothing", "x")).code, exitCodes.notFound.code);
+    for (const args of [["ps"], ["switch", "x"], ["run", "x", "y"]]) {
+      const { code, stderr } = await runCommand([...args, "--url", "http://127.0.0.1:1"]);
+      assert.equal(code, exitCodes.unreachable.code, args.join(" "));
+      assert.match(stderr, /llamapod serve.*--url/);
+    }
+  });
+});
+
+describe("help and completion", () => {
+  test("each command has examples and its flags, and the exit codes are in the help", async () => {
+    const { stdout } = await runCommand(["--help"]);
+    const commands = [...stdout.matchAll(/^ {2}([a-z]+)(?:\||\s)/gm)]
+      .map(([, name]) => name ?? "")
+      .filter((name) => name !== "help");
+    assert.deepEqual(commands.slice(0, 10), ["serve", "pull", "list", "show", "rm", "ps", "switch", "run", "key", "completion"]);
+    for (const { code, meaning } of Object.values(exitCodes))
+      assert.match(stdout, new RegExp(`^ +${code} +${meaning.slice(0, 10)}`, "m"));
+    for (const name of commands.slice(0, 10)) {
+      const help = await runCommand([name, "--help"]);
+      assert.equal(help.code, 0);
+      assert.match(help.stdout, /Examples?:\n {2}.*llamapod/, name);
+    }
+  });
+
+  test("the bash script completes commands, flags and models", async () => {
+    const { stdout } = await runCommand(["completion", "bash"]);
+    const folder = await mkdtemp(join(tmpdir(), "llamapod-completion-"));
+    const script = `${stdout}
+llamapod() { "${process.execPath}" "${program}" "$@"; }
+complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _llamapod; echo "\${COMPREPLY[*]}"; }
+complete_words llamapod s
+complete_words llamapod pull --f
+complete_words llamapod pull qwen2.5-0
+complete_words llamapod completion f`;
+    const child = spawn("bash", ["-c", script], {
+      env: { ...process.env, XDG_DATA_HOME: folder },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    assert.equal(await text(child.stdout), "serve show switch\n--force\nqwen2.5-0.5b\nfish\n");
+    await rm(folder, { recursive: true });
+  });
+});

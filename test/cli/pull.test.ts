@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { FileServer } from "../support/file-server.ts";
+import { runCommand } from "../support/processes.ts";
+
+const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
+
+describe("llamapod pull", () => {
+  let folder: string;
+  let server: FileServer;
+  let content: Buffer;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "llamapod-pull-"));
+    server = await FileServer.start();
+    content = await readFile(await tinyModel("gpt2"));
+  });
+  after(async () => {
+    await server[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  const pull = (...args: string[]) =>
+    runCommand(["pull", "--models-dir", folder, ...args], { HF_ENDPOINT: server.url, HF_TOKEN: "hf_secret" });
+
+  test("a model of models.yaml, by its id, from a mirror of Hugging Face; then it is listed", async () => {
+    const digest = createHash("sha256").update(content).digest("hex");
+    server.files.set("/me/mine/resolve/main/tiny.gguf", { content });
+    await writeFile(
+      join(folder, "models.yaml"),
+      `models: {mine: {source: "hf://me/mine/tiny.gguf", sha256: ${digest}, licence: {name: MIT}}}`,
+    );
+    const missing = JSON.parse((await runCommand(["list", "--json", "--models-dir", folder])).stdout) as ListJson;
+    assert.equal(missing.models.find(({ id }) => id === "mine")?.state, "not_downloaded");
+
+    const { code, stdout, stderr } = await pull("mine");
+    assert.equal(code, 0, stderr);
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.equal(lines[0]?.["phase"], "resolving");
+    assert.deepEqual([lines.at(-1)?.["model"], lines.at(-1)?.["state"]], ["mine", "pulled"]);
+    assert.equal(server.requests.at(-1)?.authorization, "Bearer hf_secret");
+
+    const listed = JSON.parse((await runCommand(["list", "--json", "--models-dir", folder])).stdout) as ListJson;
+    assert.equal(listed.models.find(({ id }) => id === "mine")?.state, "available");
+    const table = (await runCommand(["list", "--downloaded", "--models-dir", folder])).stdout;
+    assert.match(table, /^MODEL +STATE +SIZE.*\nmine +available +919 kB +2048 +MIT\n/);
+  });
+
+  test("killed in the middle: the next one fetches only the rest", async () => {
+    server.files.set("/slow.gguf", { content, chunkDelayMs: 20 });
+    const child = spawn(process.execPath, [program, "pull", "--models-dir", folder, `${server.url}/slow.gguf`], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    for await (const line of createInterface({ input: child.stdout })) {
+      const { bytes } = JSON.parse(line) as { bytes: number };
+      if (bytes > content.length / 2) child.kill("SIGKILL");
+    }
+    if (child.signalCode === null) await once(child, "exit");
+    assert.equal(child.signalCode, "SIGKILL");
+    assert.ok(!(await readdir(folder)).includes("slow.gguf"));
+
+    server.files.set("/slow.gguf", { content });
+    server.bytesSent = 0;
+    const { code, stderr } = await pull(`${server.url}/slow.gguf`);
+    assert.equal(code, 0, stderr);
+    assert.ok((await readFile(join(folder, "slow.gguf"))).equals(content));
+    assert.ok(server.bytesSent < content.length * 0.7, `${server.bytesSent} of ${content.length} bytes were sent again`);
+  });
+
+  const failures = [
+    { what: "nonsense", target: () => "nonsense", code: 2 },
+    { what: "what is not there", target: () => `${server.url}/none.gguf`, code: 8 },
+    { what: "a server that is not there", target: () => "http://127.0.0.1:1/x.gguf", code: 4 },
+    { what: "a gated model", target: () => "hf://gated/model/x.gguf", code: 5 },
+    { what: "no GGUF file", target: () => `${server.url}/text.gguf`, code: 6 },
+  ];
+  for (const { what, target, code } of failures) {
+    test(`${what}: exit code ${code}, a message, no stack trace`, async () => {
+      server.files.set("/gated/model/resolve/main/x.gguf", { content, status: 403 });
+      server.files.set("/text.gguf", { content: Buffer.from("Dear diary") });
+      const failed = await pull("--quiet", target());
+      assert.equal(failed.code, code, failed.stderr);
+      assert.match(failed.stderr, /^llamapod: ./);
+      assert.doesNotMatch(failed.stderr, /^\s+at /m);
+    });
+  }
+});
+
+interface ListJson {
+  readonly models: readonly { readonly id: string; readonly state: string }[];
+}

@@ -1,0 +1,258 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { access, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import type { ModelDefinition } from "../../src/models/catalogue.ts";
+import { DownloadError, type DownloadFailure } from "../../src/models/download/errors.ts";
+import { pullModel, type PulledModel, type PullProgress, type PullRequest } from "../../src/models/download/pull.ts";
+import type { DownloadSettings } from "../../src/models/download/settings.ts";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { FileServer } from "../support/file-server.ts";
+
+const rangeBytes = 128 * 1024;
+
+describe("pulling a model", () => {
+  let folder: string;
+  let server: FileServer;
+  let content: Buffer;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "llamapod-pull-"));
+    server = await FileServer.start();
+    content = await readFile(await tinyModel("gpt2"));
+  });
+  afterEach(async () => {
+    await server[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  interface Options extends Partial<Pick<PullRequest, "localFile" | "existing">> {
+    readonly definition?: ModelDefinition;
+    readonly signal?: AbortSignal;
+    readonly token?: string;
+    readonly onProgress?: (progress: PullProgress) => void;
+  }
+
+  function pull(source: string, options: Options = {}): Promise<PulledModel> {
+    const { definition = {}, signal = new AbortController().signal, localFile = "copy", existing = "keep" } = options;
+    const settings: DownloadSettings = {
+      huggingFace: new URL(server.url),
+      huggingFaceToken: options.token,
+      connections: 3,
+      rangeBytes,
+      retryPauseMs: 1,
+    };
+    const request = { source, definition, folder, localFile, existing };
+    return pullModel({ request, settings, signal, onProgress: options.onProgress ?? (() => undefined) });
+  }
+
+  async function refused(pulling: Promise<unknown>, failure: DownloadFailure, message: RegExp): Promise<void> {
+    await assert.rejects(pulling, (error) => {
+      assert.ok(error instanceof DownloadError, String(error));
+      assert.equal(error.failure, failure, error.message);
+      assert.match(error.message, message);
+      return true;
+    });
+    assert.deepEqual(await listed(), [], "nothing is listed that is not whole");
+  }
+
+  async function listed(): Promise<string[]> {
+    return (await readdir(folder)).filter((name) => name.endsWith(".gguf"));
+  }
+
+  async function isThere(path: string): Promise<boolean> {
+    return access(path).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  test("ranges come at the same time, and the file is the one that was asked for", async () => {
+    server.files.set("/m.gguf", { content });
+    const { path, files } = await pull(`${server.url}/m.gguf`);
+    assert.equal(path, join(folder, "m.gguf"));
+    assert.ok((await readFile(path)).equals(content));
+    assert.equal(files[0]?.sha256, sha256(content));
+    const ranges = server.requests.slice(1).map(({ range }) => range);
+    assert.equal(ranges.length, Math.ceil(content.length / rangeBytes));
+    assert.deepEqual(await readdir(join(folder, ".llamapod")), ["m.gguf.pulled"], "nothing is left over");
+  });
+
+  test("a second pull of the same file asks for nothing more", async () => {
+    server.files.set("/m.gguf", { content });
+    await pull(`${server.url}/m.gguf`);
+    const requests = server.requests.length;
+    assert.equal((await pull(`${server.url}/m.gguf`)).wasHere, true);
+    assert.equal(server.requests.length, requests);
+  });
+
+  test("what was stopped goes on where it was", async () => {
+    server.files.set("/m.gguf", { content, chunkDelayMs: 1 });
+    const stopping = new AbortController();
+    const onProgress = ({ phase, bytes }: PullProgress) => {
+      if (phase === "downloading" && bytes > content.length / 2) stopping.abort();
+    };
+    await refused(pull(`${server.url}/m.gguf`, { signal: stopping.signal, onProgress }), "cancelled", /goes on/);
+    assert.ok(await isThere(join(folder, ".llamapod", "m.gguf.json")));
+    server.bytesSent = 0;
+    server.files.set("/m.gguf", { content });
+    const { path } = await pull(`${server.url}/m.gguf`);
+    assert.ok((await readFile(path)).equals(content));
+    assert.ok(server.bytesSent < content.length * 0.6, `${server.bytesSent} of ${content.length} bytes were sent again`);
+  });
+
+  test("a file that has another etag by now is begun anew", async () => {
+    server.files.set("/m.gguf", { content: Buffer.alloc(content.length, 1), chunkDelayMs: 1, etag: '"old"' });
+    const stopping = new AbortController();
+    const onProgress = ({ bytes }: PullProgress) => {
+      if (bytes > content.length / 2) stopping.abort();
+    };
+    await refused(pull(`${server.url}/m.gguf`, { signal: stopping.signal, onProgress }), "cancelled", /stopped/);
+    server.files.set("/m.gguf", { content, etag: '"new"' });
+    assert.ok((await readFile((await pull(`${server.url}/m.gguf`)).path)).equals(content));
+  });
+
+  test("connections that are reset are made again", async () => {
+    server.files.set("/m.gguf", { content, resetAfter: 60_000 });
+    assert.ok((await readFile((await pull(`${server.url}/m.gguf`)).path)).equals(content));
+  });
+
+  test("a source without ranges gives the file in one piece", async () => {
+    server.files.set("/m.gguf", { content, ranges: "none" });
+    assert.ok((await readFile((await pull(`${server.url}/m.gguf`)).path)).equals(content));
+  });
+
+  test("two pulls of one file at the same time: it comes once, and the second one waits", async () => {
+    server.files.set("/m.gguf", { content, chunkDelayMs: 1 });
+    const phases: string[] = [];
+    const results = await Promise.all([
+      pull(`${server.url}/m.gguf`),
+      pull(`${server.url}/m.gguf`, { onProgress: ({ phase }) => phases.push(phase) }),
+    ]);
+    assert.deepEqual(results.map(({ wasHere }) => wasHere).sort(), [false, true]);
+    assert.ok(server.bytesSent < content.length * 1.5);
+    assert.ok((await readFile(results[0].path)).equals(content));
+  });
+
+  test("another digest than the catalogue's: refused, and not kept", async () => {
+    server.files.set("/m.gguf", { content });
+    const definition = { sha256: "0".repeat(64) };
+    await refused(pull(`${server.url}/m.gguf`, { definition }), "damaged", /0000.*|sha256/);
+    assert.deepEqual(await readdir(join(folder, ".llamapod")), []);
+  });
+
+  test("another size than the catalogue's: refused before anything comes", async () => {
+    server.files.set("/m.gguf", { content });
+    await refused(pull(`${server.url}/m.gguf`, { definition: { sizeBytes: 5 } }), "damaged", /5 bytes.*918688/);
+  });
+
+  test("what is no GGUF file is not listed", async () => {
+    server.files.set("/m.gguf", { content: Buffer.from("<html>Please log in</html>") });
+    await refused(pull(`${server.url}/m.gguf`), "damaged", /m\.gguf.*letters GGUF/);
+  });
+
+  test("a source that sends less than it says, again and again", async () => {
+    server.files.set("/m.gguf", { content, claimedSize: content.length + 10 });
+    await refused(pull(`${server.url}/m.gguf`), "unreachable", /broke off.*kept/);
+  });
+
+  test("the digest of the first pull counts for the next one", async () => {
+    server.files.set("/m.gguf", { content });
+    await pull(`${server.url}/m.gguf`);
+    const other = Buffer.from(content);
+    other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
+    server.files.set("/m.gguf", { content: other, etag: '"2"' });
+    await assert.rejects(pull(`${server.url}/m.gguf`, { existing: "again" }), /the first download says/);
+    assert.ok((await readFile(join(folder, "m.gguf"))).equals(content), "the good one stays");
+  });
+
+  test("more than the disk holds: refused, with both numbers", async () => {
+    server.files.set("/m.gguf", { content, claimedSize: 2 ** 50 });
+    await refused(pull(`${server.url}/m.gguf`), "no_space", /1125899906842624 bytes more.*free/);
+  });
+
+  test("a redirect to a private address is not followed", async () => {
+    await using internal = await FileServer.start();
+    internal.files.set("/secret.gguf", { content });
+    for (const location of [
+      `${internal.url}/secret.gguf`,
+      "http://169.254.169.254/latest",
+      "http://[::1]:9/",
+      "http://[::ffff:10.0.0.1]/",
+      "http://localhost:9/x.gguf",
+    ]) {
+      server.files.set("/m.gguf", { content, status: 302, headers: { Location: location } });
+      await refused(pull(`${server.url}/m.gguf`), "denied", /not a public address/);
+    }
+    assert.deepEqual(internal.requests, []);
+  });
+
+  test("a redirect to something else than the web is not followed", async () => {
+    for (const location of ["file:///etc/passwd", "ftp://198.51.100.1/x.gguf"]) {
+      server.files.set("/m.gguf", { content, status: 302, headers: { Location: location } });
+      await refused(pull(`${server.url}/m.gguf`), "denied", /only https/);
+    }
+  });
+
+  test("a redirect on the same host is followed, and one that never ends is not", async () => {
+    server.files.set("/m.gguf", { content, status: 302, headers: { Location: "/real.gguf" } });
+    server.files.set("/real.gguf", { content });
+    await pull(`${server.url}/m.gguf`);
+    server.files.set("/loop.gguf", { content, status: 302, headers: { Location: "/loop.gguf" } });
+    await assert.rejects(pull(`${server.url}/loop.gguf`), /redirects more than/);
+  });
+
+  for (const status of [401, 403]) {
+    test(`a gated model, status ${status}: the page of the licence, and what to set`, async () => {
+      server.files.set("/owner/model/resolve/main/m.gguf", { content, status });
+      await refused(pull("hf://owner/model/m.gguf"), "denied", new RegExp(`${server.url}/owner/model.*HF_TOKEN`));
+      await refused(pull("hf://owner/model/m.gguf", { token: "hf_x" }), "denied", /Accept the licence at .*owner\/model/);
+      assert.deepEqual([server.requests[0]?.authorization, server.requests[1]?.authorization], [undefined, "Bearer hf_x"]);
+    });
+  }
+
+  test("a quantisation is found in the listing of the repository, split files as one", async () => {
+    const listing = [
+      { type: "file", path: "m-Q8_0.gguf", size: 1 },
+      {
+        type: "file",
+        path: "m-Q4_K_M-00001-of-00002.gguf",
+        size: content.length,
+        lfs: { oid: sha256(content), size: content.length },
+      },
+      { type: "file", path: "m-Q4_K_M-00002-of-00002.gguf", size: content.length },
+    ];
+    server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
+    for (const { path } of listing) server.files.set(`/owner/model/resolve/main/${path}`, { content });
+    const { files } = await pull("owner/model:Q4_K_M");
+    assert.deepEqual(
+      files.map(({ path }) => path),
+      [1, 2].map((part) => join(folder, `m-Q4_K_M-0000${part}-of-00002.gguf`)),
+    );
+    await assert.rejects(pull("owner/model:Q2_K"), /no GGUF file for Q2_K.*m-Q8_0\.gguf/);
+    await assert.rejects(pull("owner/other"), /no repository owner\/other/);
+  });
+
+  test("a local file is copied or linked, and is checked like any other", async () => {
+    const path = await tinyModel("llama");
+    const copied = await pull(path);
+    assert.ok((await readFile(copied.path)).equals(await readFile(path)));
+    await pull(path, { localFile: "link", existing: "again", definition: { file: "linked.gguf" } });
+    assert.ok((await readFile(join(folder, "linked.gguf"))).equals(await readFile(path)));
+    await writeFile(join(folder, "..", "no-model.gguf"), "nonsense");
+    await assert.rejects(pull(join(folder, "..", "no-model.gguf")), /letters GGUF|ends inside/);
+    await assert.rejects(pull("./nowhere.gguf"), /There is no file/);
+  });
+
+  test("what cannot be pulled is told the forms there are", async () => {
+    for (const target of ["nonsense", "a/b/c/d", "oci://", "ftp://x/y.gguf", "hf://a/b/../../c.gguf"]) {
+      await refused(pull(target), "bad_target", /owner\/repository:Q4_K_M/);
+    }
+  });
+});
+
+function sha256(content: Buffer): string {
+  return createHash("sha256").update(content).digest("hex");
+}
