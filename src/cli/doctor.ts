@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Command } from "commander";
+import { Command } from "commander";
 
 /** One list of checks, which runs on a host without Node.js too. */
 const script = fileURLToPath(new URL("../../../deploy/podman/doctor.sh", import.meta.url));
@@ -10,10 +10,9 @@ const script = fileURLToPath(new URL("../../../deploy/podman/doctor.sh", import.
 /** It cannot look at a host from here, as in a container or without bash. */
 const cannotLookExitCode = 2;
 
-/** Adds `doctor`: what on this host stands in the way of running in a container, and the fix. */
-export function addDoctorCommand(program: Command): void {
-  program
-    .command("doctor")
+/** What on this host stands in the way of running in a container, and the fix. */
+export function doctorCommand(): Command {
+  return new Command("doctor")
     .description("look at this host and this user for what keeps containers from running, and print the fixes")
     .option("--json", "an object a line: id, level (ok, warn, fail), message, fix")
     .addHelpText("after", "\nExit codes: 0 all well, 1 warnings, 3 something fails. Nothing is changed.")

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { version } from "../version.ts";
 import { completionCommand } from "./completion.ts";
+import { doctorCommand } from "./doctor.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
 import { keyCommand } from "./key.ts";
 import { listCommand } from "./list.ts";
@@ -30,6 +31,7 @@ export function llamapodProgram(): Command {
     switchCommand(),
     runCommand(),
     keyCommand(),
+    doctorCommand(),
     completionCommand(() => program.commands),
   ];
   for (const command of commands) program.addCommand(command.copyInheritedSettings(program));

@@ -28,7 +28,7 @@ for (const family of families) {
     const runner = new TestRunner();
     context.after(() => runner.process.stop(10_000));
     const estimates = new Estimates(settings, (command) => runner.process.estimate(command));
-    const entry = { id: family, path, header, isBuiltIn: false };
+    const entry = { path, header, definition: {} };
     const { ram: estimated } = await estimates.request(entry);
     assert.deepEqual(estimates.get(entry), { ram: estimated, vram: 0 });
     await runner.load(load);

@@ -99,7 +99,7 @@ test("a template that eats memory ends its runner, and nothing else", async () =
 });
 
 test("a file on which llama.cpp aborts is a failure with the assertion as its cause", async () => {
-  const { until } = await start(await hostileFile("zero-heads-elsewhere", folder));
+  const { until } = await start(await hostileFile("no-layers-elsewhere", folder));
   assert.match(causeOf(await until("failed")), /SIGABRT.*GGML_ASSERT/s);
 });
 

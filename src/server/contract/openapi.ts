@@ -125,6 +125,7 @@ const paths = {
   "/api/models/{id}/switch": begins("Makes the model the active one as soon as it has answered; the old one stays if it fails"),
   "/api/models/{id}/load": begins("Loads the model, without making it the active one"),
   "/api/models/{id}/unload": begins("Lets the model go as soon as it has nothing to do"),
+  "/api/models/{id}/pull": begins("Downloads a model of the catalogue"),
   "/api/operations/{id}": {
     get: {
       summary: "How an operation fares; asked for as text/event-stream, every change until it has ended",
