@@ -15,7 +15,10 @@ export function doctorCommand(): Command {
   return new Command("doctor")
     .description("look at this host and this user for what keeps containers from running, and print the fixes")
     .option("--json", "an object a line: id, level (ok, warn, fail), message, fix")
-    .addHelpText("after", "\nExit codes: 0 all well, 1 warnings, 3 something fails. Nothing is changed.")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 all well, 1 warnings, 3 something fails. Nothing is changed.\n\nExample:\n  llamapod doctor --json",
+    )
     .action(async ({ json }: { json?: true }) => {
       if (!existsSync(script)) {
         process.stderr.write(

@@ -49,3 +49,34 @@ export class Backoff {
     return new LlamapodError(code, message, { param: "model", retryAfterMs });
   }
 }
+
+/** The models that rest, or have failed not long ago. */
+export class Backoffs {
+  readonly #backoffs = new Map<string, Backoff>();
+
+  get(modelId: string): Backoff | undefined {
+    return this.#backoffs.get(modelId);
+  }
+
+  get resting(): string[] {
+    return [...this.#backoffs].filter(([, backoff]) => backoff.resting).map(([modelId]) => modelId);
+  }
+
+  /** Lets a model rest. @param refused as in `Backoff` @param onRested called when it may be started again */
+  rest(modelId: string, error: LlamapodError, refused: boolean, onRested: () => void): Backoff {
+    const backoff = this.#backoffs.get(modelId) ?? new Backoff();
+    this.#backoffs.set(modelId, backoff);
+    backoff.failed(error, refused, onRested);
+    return backoff;
+  }
+
+  /** It is well, or to be tried whatever it did before. */
+  forget(modelId: string): void {
+    this.#backoffs.get(modelId)?.cancel();
+    this.#backoffs.delete(modelId);
+  }
+
+  close(): void {
+    for (const backoff of this.#backoffs.values()) backoff.cancel();
+  }
+}

@@ -1,16 +1,16 @@
 import type { Logger } from "pino";
 import type { Metrics, PoolMeasurement } from "../health/metrics.ts";
-import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
+import { LlamapodError } from "../protocol/errors.ts";
 import type { Memory, StepEvent } from "../protocol/runner.ts";
-import type { ModelState } from "../protocol/stream.ts";
-import { Backoff } from "./backoff.ts";
-import { contextSizeOf, type Catalogue, type CatalogueChange, type CatalogueEntry } from "./catalogue.ts";
-import { metadataString, vocabularySize } from "./gguf/header.ts";
+import { Backoffs, type Backoff } from "./backoff.ts";
+import type { Catalogue, CatalogueChange, CatalogueEntry } from "./catalogue.ts";
+import { cannotBeLoaded, crashed, doesNotFit, draining, gone, notEstimated } from "./failures.ts";
+import { loadCommand } from "./load-command.ts";
 import { Job, type JobObserver, type JobRequest, type QueueReason } from "./job.ts";
 import { Capacity, type CapacitySettings } from "./memory/capacity.ts";
 import { Estimates, type EstimateSettings } from "./memory/estimates.ts";
-import { describeShortage } from "./memory/shortage.ts";
 import { add } from "./memory/memory.ts";
+import { describeModel, publicState, type ModelStatus } from "./model-status.ts";
 import { Operation, Operations } from "./operations.ts";
 import { forecast, plan, type Decision, type Forecast, type PlanView } from "./plan.ts";
 import { Queue } from "./queue.ts";
@@ -34,20 +34,6 @@ export interface PoolSettings extends EstimateSettings, CapacitySettings {
   /** Loaded at the start, and never made to leave. */
   readonly pinned: readonly string[];
   readonly warmSpare: "on" | "off";
-}
-
-export interface ModelStatus {
-  readonly id: string;
-  readonly state: ModelState;
-  readonly progress: number | undefined;
-  readonly reason: string | undefined;
-  /** What computes it, while it is loaded: cpu, cuda. */
-  readonly backend?: string;
-  readonly active: boolean;
-  readonly sizeBytes: number;
-  /** What it takes or would take, where that is known. */
-  readonly memory: Memory | undefined;
-  readonly isBuiltIn: boolean;
 }
 
 /** How long a runner that was asked to stop may take. */
@@ -75,7 +61,7 @@ export class Pool {
   readonly #queue = new Queue();
   readonly #switching = new Switching();
   readonly #residents = new Map<string, Resident>();
-  readonly #backoffs = new Map<string, Backoff>();
+  readonly #backoffs = new Backoffs();
   readonly #estimating = new Set<string>();
   readonly #unloads = new Map<string, Operation>();
   readonly #preloading: Set<string>;
@@ -153,8 +139,7 @@ export class Pool {
     for (const id of [...added, ...changed]) {
       const entry = this.#catalogue.get(id);
       if (entry === undefined) continue;
-      this.#backoffs.get(id)?.cancel();
-      this.#backoffs.delete(id);
+      this.#backoffs.forget(id);
       this.#announce(entry);
     }
     this.#settle();
@@ -242,7 +227,7 @@ export class Pool {
   async close(): Promise<void> {
     this.#phase = "closed";
     clearTimeout(this.#wakeTimer);
-    for (const backoff of this.#backoffs.values()) backoff.cancel();
+    this.#backoffs.close();
     this.#switching.close(draining());
     const residents = [...this.#residents.values()];
     const unfinished = [...this.#queue.takeWhere(() => true), ...residents.flatMap((resident) => resident.release())];
@@ -253,8 +238,7 @@ export class Pool {
   #request(kind: "switch" | "load", entry: CatalogueEntry): Operation {
     if (this.#phase !== "open") throw draining();
     // Whoever asks wants it tried again.
-    this.#backoffs.get(entry.id)?.cancel();
-    this.#backoffs.delete(entry.id);
+    this.#backoffs.forget(entry.id);
     const operation = this.#switching.request(kind, entry.id, () => {
       this.#settle();
     });
@@ -293,23 +277,26 @@ export class Pool {
     const now = performance.now();
     const running = residents.flatMap(({ jobs }) => jobs);
     const waiting = this.#queue.inOrder(running, now);
-    const resting = [...this.#backoffs].filter(([, backoff]) => backoff.resting).map(([modelId]) => modelId);
     const active = this.#activeModel === undefined || this.#isActiveAsleep ? [] : [this.#activeModel];
     const kept = [...active, ...pinned, ...this.#preloading].filter((modelId) => this.#isUsable(modelId));
     const known = this.#catalogue.entries.flatMap((entry) => {
       const memory = this.#estimates.get(entry);
       return memory === undefined ? [] : [[entry.id, memory] as const];
     });
+    const readCapacity = () => this.#readCapacity();
     return {
       now,
       waiting: waiting.map((job) => ({ job: job.request.id, modelId: job.modelId })),
       runners: residents.map((resident) => resident.view(pinned.includes(resident.entry.id))),
-      capacity: this.#capacity.read(residents.flatMap(({ runner }) => runner.pid ?? [])),
+      // Most of the time nothing has to be loaded, and nobody asks.
+      get capacity() {
+        return readCapacity();
+      },
       estimates: new Map(known),
       maxResident,
       switchingTo: this.#switching.current?.modelId,
       kept,
-      resting: new Set([...resting, ...this.#estimating]),
+      resting: new Set([...this.#backoffs.resting, ...this.#estimating]),
       limits: {
         minResidencyMs: minResidencySeconds * 1_000,
         parkAfterMs: parkAfterSeconds * 1_000,
@@ -383,19 +370,9 @@ export class Pool {
     const entry = this.#catalogue.get(modelId);
     const estimate = entry === undefined ? undefined : this.#estimates.get(entry);
     if (entry === undefined || entry.header instanceof LlamapodError || estimate === undefined) return;
-    const { slots, batchSize } = this.#settings;
     const runner = this.#spares.take();
-    this.#residents.set(modelId, new Resident(entry, runner, slots, estimate, this.#metrics, ++this.#uses));
-    const command = {
-      type: "load" as const,
-      path: entry.path,
-      contextSize: contextSizeOf(entry, this.#settings.contextSize),
-      slots,
-      batchSize,
-      vocabularySize: vocabularySize(entry.header),
-      template: entry.definition.chatTemplate ?? metadataString(entry.header, "tokenizer.chat_template"),
-    };
-    runner.load(modelId, command, {
+    this.#residents.set(modelId, new Resident(entry, runner, this.#settings.slots, estimate, this.#metrics, ++this.#uses));
+    runner.load(modelId, loadCommand(entry, entry.header, this.#settings), {
       stateChanged: ({ state }) => {
         this.#runnerChanged(modelId, runner, state);
       },
@@ -407,8 +384,7 @@ export class Pool {
   }
 
   #refuse(modelId: string, missing: Memory): void {
-    const message = `The model ${modelId} does not fit: ${describeShortage(missing)}.`;
-    const error = new LlamapodError("insufficient_memory", message, { param: "model" });
+    const error = doesNotFit(modelId, missing);
     this.#log.error({ model: modelId, missing }, "model does not fit into memory");
     this.#rest(modelId, error, true);
     this.#fail(modelId, error);
@@ -429,7 +405,7 @@ export class Pool {
     const ended = resident.stepped(step);
     for (const job of ended) this.#jobMs += jobSmoothing * (performance.now() - job.acceptedAt - this.#jobMs);
     // One that has answered is well again; to have been loaded proves less.
-    if (ended.length > 0) this.#backoffs.delete(modelId);
+    if (ended.length > 0) this.#backoffs.forget(modelId);
     // What makes room may be waited for by the token.
     if (ended.length > 0 || resident.closedAt !== undefined) this.#settle();
   }
@@ -493,12 +469,9 @@ export class Pool {
 
   /** Keeps a model from being started again at once. */
   #rest(modelId: string, error: LlamapodError, refused: boolean): Backoff {
-    const backoff = this.#backoffs.get(modelId) ?? new Backoff();
-    this.#backoffs.set(modelId, backoff);
-    backoff.failed(error, refused, () => {
+    return this.#backoffs.rest(modelId, error, refused, () => {
       this.#settle();
     });
-    return backoff;
   }
 
   /** Fails everything that waits for a model. */
@@ -590,24 +563,14 @@ export class Pool {
   }
 
   #status(entry: CatalogueEntry): ModelStatus {
-    const { id, header, isBuiltIn } = entry;
-    const resident = this.#residents.get(id);
-    const common = {
-      id,
-      active: id === this.#activeModel,
-      sizeBytes: header instanceof LlamapodError ? 0 : header.fileBytes,
-      isBuiltIn,
+    const resident = this.#residents.get(entry.id);
+    return describeModel(entry, {
+      isActive: entry.id === this.#activeModel,
       memory: resident?.memory ?? this.#estimates.get(entry),
-    };
-    if (header instanceof LlamapodError) return { ...common, state: "invalid", progress: undefined, reason: header.message };
-    const state = resident?.runner.state;
-    const backoff = this.#backoffs.get(id);
-    if (state === undefined && backoff !== undefined)
-      return { ...common, state: "failed", progress: undefined, reason: backoff.error.message };
-    const progress = state?.name === "loading" ? state.progress : undefined;
-    const backend = state?.name === "ready" && { backend: state.model.backend };
-    const shown = state === undefined ? (this.#estimating.has(id) ? "starting" : "available") : publicState(state);
-    return { ...common, state: shown, progress, reason: undefined, ...backend };
+      runner: resident?.runner.state,
+      isEstimating: this.#estimating.has(entry.id),
+      failure: this.#backoffs.get(entry.id)?.error,
+    });
   }
 
   #announce(entry: CatalogueEntry): void {
@@ -621,37 +584,15 @@ export class Pool {
     return {
       waiting: this.#queue.jobs.map((job) => job.modelId),
       running: residents.map((resident) => resident.measure()),
-      capacity: this.#capacity.read(residents.flatMap(({ runner }) => runner.pid ?? [])),
+      capacity: this.#readCapacity(),
     };
+  }
+
+  #readCapacity(): Memory {
+    return this.#capacity.read([...this.#residents.values()].flatMap(({ runner }) => runner.pid ?? []));
   }
 
   readonly #unexpected = (err: unknown): void => {
     this.#log.error({ err }, "a runner could not be stopped");
   };
-}
-
-/** A runner that has opened the backend is nothing that a client has to know of. */
-function publicState({ name }: RunnerState): ModelState {
-  return name === "prepared" ? "starting" : name;
-}
-
-function draining(): LlamapodError {
-  return new LlamapodError("draining", "The server is shutting down.", { retryAfterMs: 5_000 });
-}
-
-function gone(modelId: string): LlamapodError {
-  return new LlamapodError("model_not_found", `The model ${modelId} is gone.`, { param: "model" });
-}
-
-function cannotBeLoaded(modelId: string, cause: string): LlamapodError {
-  return new LlamapodError("model_load_failed", `The model ${modelId} cannot be loaded: ${cause}.`, { param: "model" });
-}
-
-function notEstimated(modelId: string, thrown: unknown): LlamapodError {
-  return thrown instanceof RunnerFailure ? cannotBeLoaded(modelId, thrown.message) : toLlamapodError(thrown);
-}
-
-function crashed(modelId: string, cause: string): LlamapodError {
-  const message = `The runner of ${modelId} died twice under this generation, which is held to be the reason (${cause}).`;
-  return new LlamapodError("runner_crashed", message);
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { Pool, ModelStatus } from "../models/pool.ts";
+import type { ModelStatus } from "../models/model-status.ts";
+import type { Pool } from "../models/pool.ts";
 import { requireScope, type Caller } from "../protocol/access.ts";
 import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { limitsOnWire, type Limits } from "../protocol/limits.ts";

@@ -140,10 +140,11 @@ describe("help and completion", () => {
     const commands = [...stdout.matchAll(/^ {2}([a-z]+)(?:\||\s)/gm)]
       .map(([, name]) => name ?? "")
       .filter((name) => name !== "help");
-    assert.deepEqual(commands.slice(0, 10), ["serve", "pull", "list", "show", "rm", "ps", "switch", "run", "key", "completion"]);
+    const expected = ["serve", "pull", "list", "show", "rm", "ps", "switch", "run", "key", "doctor", "completion"];
+    assert.deepEqual(commands.slice(0, expected.length), expected);
     for (const { code, meaning } of Object.values(exitCodes))
       assert.match(stdout, new RegExp(`^ +${code} +${meaning.slice(0, 10)}`, "m"));
-    for (const name of commands.slice(0, 10)) {
+    for (const name of expected) {
       const help = await runCommand([name, "--help"]);
       assert.equal(help.code, 0);
       assert.match(help.stdout, /Examples?:\n {2}.*llamapod/, name);

@@ -31,7 +31,9 @@ test("before, while and after the model is loaded, and when its runner has died"
   assert.deepEqual(await statuses(server.url), { live: 200, ready: 200, startup: 200 });
   assert.deepEqual(await (await fetch(`${server.url}/health/ready`)).json(), { status: "ok", model: "llama", backend: "cpu" });
 
-  process.kill(runner, "SIGKILL");
+  const [serving] = runnersOf(server.pid);
+  assert.ok(serving !== undefined);
+  process.kill(serving, "SIGKILL");
   await until(async () => (await statuses(server.url))["ready"] === 503);
   const dead = await statuses(server.url);
   assert.deepEqual([dead["live"], dead["startup"]], [200, 200]);

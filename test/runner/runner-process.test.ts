@@ -7,8 +7,10 @@ import { after, before, test } from "node:test";
 import { metadataString, readGgufHeader, vocabularySize } from "../../src/models/gguf/header.ts";
 import { RunnerProcess } from "../../src/models/runner-process.ts";
 import { transition, type RunnerState } from "../../src/models/runner-state.ts";
+import { u32 } from "../fixtures/gguf-header.ts";
+import { writeGguf } from "../fixtures/gguf-writer.ts";
 import { hostileFile } from "../fixtures/hostile.ts";
-import { tinyModel } from "../fixtures/tiny-models.ts";
+import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
 import { silent } from "../support/service.ts";
 
 let folder: string;
@@ -23,8 +25,9 @@ interface Watched {
   readonly until: (name: RunnerState["name"]) => Promise<RunnerState>;
 }
 
-async function start(path: string, silenceMs?: number): Promise<Watched> {
-  const header = await readGgufHeader(path);
+/** @param described the file whose header the server goes by */
+async function start(path: string, silenceMs?: number, described = path): Promise<Watched> {
+  const header = await readGgufHeader(described);
   const states: RunnerState["name"][] = [];
   const changes = new EventTarget();
   const load = {
@@ -99,7 +102,11 @@ test("a template that eats memory ends its runner, and nothing else", async () =
 });
 
 test("a file on which llama.cpp aborts is a failure with the assertion as its cause", async () => {
-  const { until } = await start(await hostileFile("no-layers-elsewhere", folder));
+  const path = join(folder, "no-layers.gguf");
+  const { metadata, tensors } = await tinyModelFile("gpt2");
+  await writeGguf(path, { metadata: { ...metadata, "gpt2.block_count": u32(0) }, tensors });
+  // The server would refuse it, having read its header. Here it has not.
+  const { until } = await start(path, undefined, await tinyModel("gpt2"));
   assert.match(causeOf(await until("failed")), /SIGABRT.*GGML_ASSERT/s);
 });
 

@@ -1,5 +1,5 @@
 import { Router, type Response } from "express";
-import type { ModelStatus } from "../../models/pool.ts";
+import type { ModelStatus } from "../../models/model-status.ts";
 import type { Operation } from "../../models/operations.ts";
 import type { ModelObject, PlanObject } from "../../protocol/operator.ts";
 import type { Memory } from "../../protocol/runner.ts";
