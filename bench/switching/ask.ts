@@ -10,6 +10,8 @@ export async function ask(port: number, model: string): Promise<number> {
     host: "127.0.0.1",
     path: "/v1/chat/completions",
     method: "POST",
+    // A connection of its own: neither server is asked on one that the other end is about to close.
+    agent: false,
     headers: { "Content-Type": "application/json" },
   });
   call.end(JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }], max_tokens: 1, temperature: 0 }));

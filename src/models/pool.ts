@@ -266,9 +266,8 @@ export class Pool {
     }
     this.#reportProgress();
     this.#tellPositions();
-    // Not while a model is on its way: it needs the processor more.
-    const isLoading = [...this.#residents.values()].some(({ hasBeenReady }) => !hasBeenReady);
-    if (!isLoading && this.#estimating.size === 0) this.#spares.warm();
+    // Beside a load, too: in time for the one after it.
+    if (this.#estimating.size === 0) this.#spares.warm();
   }
 
   #view(): PlanView {

@@ -16,7 +16,7 @@ const prefillKind = "prefill";
 const decodeKind = (slots: number): string => `decode ${slots}`;
 
 /** How long warming up goes on, at least one batch of each kind, in milliseconds. */
-const warmUpMs = 150;
+const warmUpMs = 50;
 
 /**
  * Drives llama.cpp step by step: one decode batch with a token of every slot that is answering, in ascending order, then
