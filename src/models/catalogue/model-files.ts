@@ -30,7 +30,9 @@ export async function modelFiles(source: ModelSource): Promise<ModelFile[]> {
   const names = (await readdir(source.folder)).filter((name) => name.toLowerCase().endsWith(".gguf") && !name.startsWith("."));
   const isLaterPart = (name: string) => Number(part.exec(name)?.[1] ?? 1) > 1;
   const files = await Promise.all(names.filter((name) => !isLaterPart(name)).map((name) => modelFile(source, name)));
-  return files.filter((file) => file !== undefined).sort((a, b) => (a.fileName < b.fileName ? -1 : 1));
+  // Without their endings: otherwise model-b.gguf would come before model.gguf.
+  const nameOf = ({ fileName }: ModelFile) => fileName.slice(0, -".gguf".length);
+  return files.filter((file) => file !== undefined).sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 
 /** @returns nothing for what is gone by now, or is no file */
