@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { version } from "../version.ts";
+import { benchCommand } from "./bench.ts";
 import { completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
@@ -30,6 +31,7 @@ export function llamapodProgram(): Command {
     psCommand(),
     switchCommand(),
     runCommand(),
+    benchCommand(),
     keyCommand(),
     doctorCommand(),
     completionCommand(() => program.commands),

@@ -34,14 +34,30 @@ function defaultUrl({ host, port }: { readonly host: string; readonly port: numb
 }
 
 /** @throws {CommandError} `unreachable`, or with the server's own reason */
-export async function getJson<Schema extends z.ZodType>(
+export function getJson<Schema extends z.ZodType>(access: ServerAccess, path: string, schema: Schema): Promise<z.output<Schema>> {
+  return askForJson(access, path, {}, schema);
+}
+
+/** @throws {CommandError} as `getJson` does */
+export function postJson<Schema extends z.ZodType>(
+  access: ServerAccess,
+  path: string,
+  body: unknown,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const request = { method: "POST", body: JSON.stringify(body) };
+  return askForJson({ ...access, headers: { ...access.headers, "Content-Type": "application/json" } }, path, request, schema);
+}
+
+async function askForJson<Schema extends z.ZodType>(
   { url, headers }: ServerAccess,
   path: string,
+  request: { readonly method?: string; readonly body?: string },
   schema: Schema,
 ): Promise<z.output<Schema>> {
   let response: Response;
   try {
-    response = await fetch(new URL(path, url), { headers });
+    response = await fetch(new URL(path, url), { ...request, headers });
   } catch (cause) {
     throw unreachable(url, cause);
   }

@@ -140,7 +140,7 @@ describe("help and completion", () => {
     const commands = [...stdout.matchAll(/^ {2}([a-z]+)(?:\||\s)/gm)]
       .map(([, name]) => name ?? "")
       .filter((name) => name !== "help");
-    const expected = ["serve", "pull", "list", "show", "rm", "ps", "switch", "run", "key", "doctor", "completion"];
+    const expected = ["serve", "pull", "list", "show", "rm", "ps", "switch", "run", "bench", "key", "doctor", "completion"];
     assert.deepEqual(commands.slice(0, expected.length), expected);
     for (const { code, meaning } of Object.values(exitCodes))
       assert.match(stdout, new RegExp(`^ +${code} +${meaning.slice(0, 10)}`, "m"));
