@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus import Message, holds
-from demo_models import demo_models
-from held_out import file
+from held_out import write_held_out
 from vocabulary import Vocabulary
 
 
@@ -34,7 +33,7 @@ class Count:
 
 def evaluate(model: str, vocabulary: Vocabulary, url: str) -> dict[str, Count]:
     groups: dict[str, Count] = defaultdict(Count)
-    for case in json.loads(file(demo_models[model].language).read_text(encoding="utf-8")):
+    for case in write_held_out(model):
         messages: list[Message] = []
         for question in (*case["before"], case["question"]):
             messages.append({"role": "user", "content": question})

@@ -1,18 +1,13 @@
-"""Writes the questions that no training sees, with the facts that a right answer holds: held_out.py ID."""
+"""The questions that no training sees, with the facts that a right answer holds."""
 
 from __future__ import annotations
 
 import json
 import random
-import sys
 from pathlib import Path
 
 from corpus import Corpus, Intent
 from demo_models import demo_models
-
-
-def file(language: str) -> Path:
-    return Path(__file__).parent / f"held-out.{language}.json"
 
 
 def held_out(corpus: Corpus) -> list[dict[str, object]]:
@@ -25,8 +20,10 @@ def case(corpus: Corpus, intent: Intent, question: str, rng: random.Random) -> d
     return {"intent": intent.name, "group": intent.group, "before": before, "question": question, "facts": intent.facts}
 
 
-if __name__ == "__main__":
-    language = demo_models[sys.argv[1]].language
+def write_held_out(model: str) -> list[dict[str, object]]:
+    """The questions of the data as it is now; a file of them is kept for the tests."""
+    language = demo_models[model].language
     cases = held_out(Corpus(language))
-    file(language).write_text(json.dumps(cases, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{file(language)}: {len(cases)} questions")
+    text = json.dumps(cases, indent=1, ensure_ascii=False) + "\n"
+    (Path(__file__).parent / f"held-out.{language}.json").write_text(text, encoding="utf-8")
+    return cases
