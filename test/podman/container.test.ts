@@ -106,7 +106,7 @@ describe("a container without rights", { skip }, () => {
 
   test("keeps models on its volume when it is replaced, with their permissions", async () => {
     const models = "/var/lib/llamapod/models";
-    const kept = `cp ${models}/llamapod-demo.gguf ${models}/kept.gguf && chmod 0600 ${models}/kept.gguf`;
+    const kept = `cp /app/demo-models/llamapod-demo.gguf ${models}/kept.gguf && chmod 0600 ${models}/kept.gguf`;
     assert.equal((await container.exec("bash", "-c", kept)).code, 0);
     await container[Symbol.asyncDispose]();
     container = await Container.start("llamapod-test-hardened", 18_081, [
