@@ -3,9 +3,11 @@ import { basename, dirname, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Command } from "commander";
 import { ModelPlace } from "../models/download/model-folder.ts";
+import { operationObject } from "../protocol/operator.ts";
 import { CommandError } from "./exit-codes.ts";
 import { bytes, printJson } from "./output.ts";
-import { catalogueOf, commonOptions, configOf, withJson, withModelsFolder } from "./settings.ts";
+import { postJson, serverAccess } from "./server-access.ts";
+import { catalogueOf, commonOptions, configOf, withJson, withModelsFolder, withServerAddress } from "./settings.ts";
 
 export function rmCommand(): Command {
   const command = new Command("rm")
@@ -15,13 +17,13 @@ export function rmCommand(): Command {
     .addHelpText(
       "after",
       `
-Deletes nothing outside the models folder: of a linked file only the link. A server that has the model loaded keeps
-it until it is unloaded.
+Deletes nothing outside the models folder: of a linked file only the link. A running server that has the model loaded
+is told to unload it first; answers that are under way still end.
 
 Example:
   llamapod rm qwen2.5-0.5b --yes`,
     );
-  withJson(withModelsFolder(command));
+  withJson(withServerAddress(withModelsFolder(command)));
   return command.action(async (name: string, { yes }: { yes?: true }) => {
     const options = commonOptions(command);
     const { modelsDir } = configOf(options);
@@ -43,10 +45,21 @@ Example:
     if (yes !== true && !(await confirmed(`Delete ${paths.join(", ")} (${bytes(sizeBytes)})?`))) {
       throw new CommandError("failed", "Nothing was deleted.");
     }
+    await unload(command, entry.id);
     for (const path of paths) await (await ModelPlace.in(modelsDir, basename(path))).remove();
     if (options.json) printJson({ model: entry.id, deleted: paths, size_bytes: sizeBytes });
     else process.stdout.write(`${entry.id} is deleted: ${bytes(sizeBytes)} free again\n`);
   });
+}
+
+/** Where a server runs that knows the model. @throws {CommandError} `denied` where it wants a key */
+async function unload(command: Command, id: string): Promise<void> {
+  try {
+    await postJson(serverAccess(command), `api/models/${encodeURIComponent(id)}/unload`, {}, operationObject);
+  } catch (thrown) {
+    const isNobodyThere = thrown instanceof CommandError && ["unreachable", "notFound", "failed"].includes(thrown.reason);
+    if (!isNobodyThere) throw thrown;
+  }
 }
 
 /** @throws {CommandError} `usage` where there is nobody to ask */

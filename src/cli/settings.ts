@@ -35,7 +35,12 @@ export function withJson(command: Command): Command {
 
 /** A running server's address; by default the one that `serve` would take with the same settings. */
 export function withServer(command: Command): Command {
-  return withConfigOption(command)
+  return withServerAddress(withConfigOption(command));
+}
+
+/** For a command that has the option of a configuration file already. */
+export function withServerAddress(command: Command): Command {
+  return command
     .addOption(new Option("--url <url>", "address of the running server (default: from the settings)").env("LLAMAPOD_URL"))
     .addOption(new Option("--api-key <key>", "key for the server, if it asks for one").env("LLAMAPOD_API_KEY"));
 }
