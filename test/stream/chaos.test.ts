@@ -65,6 +65,8 @@ describe("clients on a bad network", { timeout: 120_000 }, () => {
             continue;
           }
           zombies.push(client);
+          // What a dead connection brought late can be the end.
+          if (reader.hash !== undefined) break;
           const name = planned?.isNamed === true ? { reader: reader.id } : {};
           if (reader.last === 0) client.send({ type: "generate", ...greedy(reader.id, tokens, contents[0]), ...name });
           else client.send({ type: "resume", id: reader.id, after: reader.last, ...name });
@@ -119,6 +121,8 @@ class Reader {
   tokens = 0;
   last = 0;
   hash: string | undefined;
+  /** The connection that counts: what another one brings late is dropped. */
+  #current: StreamClient | undefined;
 
   constructor(id: string) {
     this.id = id;
@@ -126,6 +130,7 @@ class Reader {
 
   /** @returns whether the end has come; false when the connection broke */
   async readFrom(client: StreamClient): Promise<boolean> {
+    this.#current = client;
     for (;;) {
       let message;
       try {
@@ -133,6 +138,7 @@ class Reader {
       } catch {
         return false;
       }
+      if (this.#current !== client) return false;
       if (!("first" in message) || message.first === undefined || message.seq === undefined || message.seq <= this.last) continue;
       if (message.first !== this.last + 1) {
         client.send({ type: "resume", id: this.id, after: this.last });
