@@ -245,6 +245,9 @@ function environment(gpu: PrepareCommand["gpu"]): NodeJS.ProcessEnv {
     // An assertion that fails would start a debugger to print a backtrace.
     GGML_NO_BACKTRACE: "1",
     MALLOC_ARENA_MAX: "2",
+    // Weights and KV in pages of 2 MiB, where the kernel leaves that to the program: a decode step reads them all, and spends
+    // some 2 % less time on it. Known to glibc only.
+    GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
   };
 }
 

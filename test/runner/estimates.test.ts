@@ -11,8 +11,8 @@ import { silent } from "../support/service.ts";
 
 const settings = { contextSize: 4_096, slots: 4, batchSize: 512 };
 
-/** By how much the heap of a Node.js process differs from one time to the next: much, beside a model of some MiB. */
-const heapNoise = 8 * 2 ** 20;
+/** By how much a process of Node.js differs from one time to the next, in pages of 2 MiB: much, beside a model of some MiB. */
+const heapNoise = 16 * 2 ** 20;
 
 for (const family of families) {
   test(`${family}: the estimate is what the model then takes, within a tenth`, async (context) => {
