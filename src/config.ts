@@ -46,6 +46,9 @@ function withHome(path: string): string {
 const schema = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
   port: count(0, 65_535).default(8080).describe("port to listen on; 0 takes a free one"),
+  metricsPort: count(0, 65_535)
+    .optional()
+    .describe("port of its own for /metrics, on the same address (default: the one port has them)"),
   modelsDir: z
     .string()
     .min(1)

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
 import { ConfigError, type Config } from "./config.ts";
-import { Metrics } from "./health/metrics.ts";
+import { Metrics } from "./health/metrics/metrics.ts";
 import { Probes } from "./health/probes.ts";
+import { passiveTracing } from "./health/tracing/passive.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
 import { modelSources } from "./models/sources.ts";
@@ -10,15 +11,17 @@ import { Pool } from "./models/pool.ts";
 import { LlamapodError } from "./protocol/errors.ts";
 import { Authenticator } from "./server/auth/authenticator.ts";
 import { KeyRing } from "./server/auth/keys.ts";
+import { Correlations } from "./server/correlation.ts";
 import { Listener } from "./server/listener.ts";
 import { Generations } from "./stream/generations.ts";
-import { version } from "./version.ts";
+import { engineVersion, version } from "./version.ts";
 
 const drainCheckMs = 50;
 
 /** A running server: everything put together, from the models folder to the port. */
 export class Service {
   readonly url: string;
+  readonly #metrics: Metrics;
   readonly #catalogue: Catalogue;
   readonly #pulls: Pulls;
   readonly #pool: Pool;
@@ -30,6 +33,7 @@ export class Service {
 
   private constructor(
     url: string,
+    metrics: Metrics,
     catalogue: Catalogue,
     pulls: Pulls,
     pool: Pool,
@@ -39,6 +43,7 @@ export class Service {
     drainSeconds: number,
   ) {
     this.url = url;
+    this.#metrics = metrics;
     this.#catalogue = catalogue;
     this.#pulls = pulls;
     this.#pool = pool;
@@ -56,7 +61,7 @@ export class Service {
    */
   static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
-    const metrics = new Metrics(version);
+    const metrics = new Metrics(version, engineVersion);
     const catalogue = new Catalogue(modelSources(config), log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
@@ -67,6 +72,7 @@ export class Service {
       limits: config,
     });
     const probes = new Probes();
+    metrics.observeReadiness(() => probes.ready().ok);
     pool.onModelChange((status) => {
       if (!status.active) return;
       probes.activeModelChanged(status);
@@ -81,6 +87,8 @@ export class Service {
       generations,
       metrics,
       probes,
+      correlations: new Correlations(passiveTracing),
+      metricsPort: config.metricsPort,
       log,
       allowedHosts,
       allowedOrigins,
@@ -88,7 +96,7 @@ export class Service {
       limits: config,
     });
     const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
-    const port = await listener.listen(config.host, config.port);
+    const { port, metricsPort } = await listener.listen(config.host, config.port, config.metricsPort);
     if (first === undefined)
       log.warn({ folder: config.modelsDir }, "there is no model: pull one, or put a GGUF file into the models folder");
     pool.open(first);
@@ -100,7 +108,8 @@ export class Service {
     });
     catalogue.watch();
     const url = `http://${urlHost(config.host)}:${port}`;
-    return new Service(url, catalogue, pulls, pool, probes, generations, listener, config.drainSeconds);
+    if (metricsPort !== undefined) log.info({ url: `http://${urlHost(config.host)}:${metricsPort}/metrics` }, "metrics");
+    return new Service(url, metrics, catalogue, pulls, pool, probes, generations, listener, config.drainSeconds);
   }
 
   /** Lets running answers end, for as long as the configuration allows, then ends everything. */
@@ -116,6 +125,7 @@ export class Service {
     }
     // In this order: what the pool ends is still told to its readers.
     await Promise.all([this.#pool.close(), this.#listener.close()]);
+    this.#metrics.close();
   }
 
   /** Lets a `stop` that is under way wait no longer. */

@@ -41,17 +41,29 @@ async function idle({ connections, rate, seconds }: StreamBenchOptions): Promise
   const each = (server.memoryBytes - before) / connections;
   const idleSeconds = Math.max(seconds, shortestIdleSeconds);
   const cpuBefore = server.cpuSeconds;
-  await server.eventLoopDelay();
+  const delaysBefore = await server.eventLoopDelays();
   await sleep(idleSeconds * 1_000);
   const cpu = ((server.cpuSeconds - cpuBefore) / idleSeconds) * 100;
-  const { p99, longest } = await server.eventLoopDelay();
+  const delays = difference(await server.eventLoopDelays(), delaysBefore);
   for (const socket of sockets) socket.terminate();
   return [
     { what: `${connections} idle connections: main memory of the server for each`, value: `${(each / 1_024).toFixed(1)} KiB` },
     { what: "opened in a second", value: (connections / (openedIn / 1_000)).toFixed(0) },
-    { what: "event-loop delay while idle, p99 / longest", value: `${ms(p99 * 1_000)} / ${ms(longest * 1_000)}` },
+    { what: "event-loop delay while idle, p99 / longest, below", value: `${bound(delays, 0.99)} / ${bound(delays, 1)}` },
     { what: "CPU while idle, heartbeats included", value: `${cpu.toFixed(1)} % of a core` },
   ];
+}
+
+/** What a cumulative histogram has counted between two readings. */
+function difference(after: ReadonlyMap<number, number>, before: ReadonlyMap<number, number>): ReadonlyMap<number, number> {
+  return new Map([...after].map(([upper, count]) => [upper, count - (before.get(upper) ?? 0)]));
+}
+
+/** The upper bound of the bucket in which a quantile lies. */
+function bound(histogram: ReadonlyMap<number, number>, quantile: number): string {
+  const total = histogram.get(Infinity) ?? 0;
+  const found = [...histogram].find(([, count]) => count >= quantile * total)?.[0] ?? Infinity;
+  return ms(found * 1_000);
 }
 
 async function streaming({ streams, rate, seconds }: StreamBenchOptions): Promise<Result[]> {

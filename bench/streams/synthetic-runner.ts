@@ -21,6 +21,7 @@ function tick(): void {
   send({
     type: "step",
     at: performance.now(),
+    prefilled: 0,
     started: running.flatMap(([id, answer], slot) => (answer.isNew ? [{ id, slot, promptTokens: 1, cachedTokens: 0 }] : [])),
     outputs: running.map(([id]) => ({ id, tokens: [1], text })),
     ended: running.flatMap(([id, { left }]) =>
@@ -51,7 +52,7 @@ process.on("message", (message) => {
       send({ type: "ready", model: { contextSize, slots, backend: "cpu", threads: 1, memory, template: "none" } });
       setInterval(tick, 1_000 / tokensPerSecond);
       setInterval(() => {
-        send({ type: "heartbeat", statistics: { busySlots: answers.size, cachedTokens: 0 } });
+        send({ type: "heartbeat", statistics: { busySlots: answers.size, cachedTokens: 0 }, loopDelays: [] });
       }, 1_000);
       break;
     }
@@ -61,7 +62,7 @@ process.on("message", (message) => {
     case "cancel":
       if (answers.delete(command.id)) {
         const ended = [{ outcome: "finished" as const, id: command.id, reason: "cancelled" as const }];
-        send({ type: "step", at: performance.now(), started: [], outputs: [], ended });
+        send({ type: "step", at: performance.now(), prefilled: 0, started: [], outputs: [], ended });
       }
       break;
     case "stop":

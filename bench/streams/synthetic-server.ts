@@ -94,12 +94,11 @@ export class SyntheticServer implements AsyncDisposable {
     return (user + system) / 100;
   }
 
-  /** How late the event loop was since the last time that this was asked, in seconds. */
-  async eventLoopDelay(): Promise<{ readonly p99: number; readonly longest: number }> {
+  /** How late timers of the event loop fired, as counts by the upper bound in seconds. */
+  async eventLoopDelays(): Promise<ReadonlyMap<number, number>> {
     const text = await (await fetch(`${this.url}/metrics`)).text();
-    const metric = (name: string) =>
-      Number(new RegExp(`^nodejs_eventloop_lag_${name}_seconds (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
-    return { p99: metric("p99"), longest: metric("max") };
+    const buckets = text.matchAll(/^llamapod_event_loop_delay_seconds_bucket\{le="([^"]+)",process="server"\} (\d+)$/gm);
+    return new Map([...buckets].map(([, bound, count]) => [bound === "+Inf" ? Infinity : Number(bound), Number(count)]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

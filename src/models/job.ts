@@ -23,12 +23,21 @@ export interface JobRequest {
 
 export type QueueReason = "slot" | "loading" | "memory";
 
+/** A job has got its slot. Times are those of `performance.now()`. */
+export interface JobStart {
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  /** When the model that it waited for was loaded, and how long that took of its wait; 0 where it did not wait. */
+  readonly loadedAt: number;
+  readonly loadMs: number;
+}
+
 /** Who is told how a job fares. After `finished` or `failed` nothing more is said. */
 export interface JobObserver {
   /** Said at first, and again if another model has become the active one before the job started. */
   assigned(modelId: string): void;
   queued(position: number, reason: QueueReason): void;
-  started(promptTokens: number, cachedTokens: number): void;
+  started(start: JobStart): void;
   produced(text: string, tokens: number): void;
   finished(reason: FinishReason, usage: Usage, timings: Timings): void;
   failed(error: LlamapodError): void;
@@ -46,7 +55,7 @@ export class Job {
   #modelId: string;
   #crashes = 0;
   #parkings = 0;
-  #isCancelled = false;
+  #cancelledAt: number | undefined;
   #promptTokens = 0;
   #cachedTokens = 0;
   #loadMs = 0;
@@ -55,6 +64,7 @@ export class Job {
   #lastTokenAt = 0;
   #lastSampledAt: number | undefined;
   #lastQueued = "";
+  #waitsFor: QueueReason = "loading";
 
   constructor(request: JobRequest, observer: JobObserver) {
     this.request = request;
@@ -95,12 +105,23 @@ export class Job {
     return (this.#firstTokenAt ?? this.#startedAt ?? 0) - (this.#startedAt ?? 0);
   }
 
+  /** From first to last token. */
+  get decodeMs(): number {
+    return this.#firstTokenAt === undefined ? 0 : this.#lastTokenAt - this.#firstTokenAt;
+  }
+
+  /** What it was told last that it waits for. */
+  get waitsFor(): QueueReason {
+    return this.#waitsFor;
+  }
+
   get usage(): Usage {
     return { prompt_tokens: this.#promptTokens, cached_tokens: this.#cachedTokens, completion_tokens: this.#generated.length };
   }
 
   /** Tells the observer its place in the queue, when it has changed. */
   queuedAt(position: number, reason: QueueReason): void {
+    this.#waitsFor = reason;
     const place = `${position} ${reason}`;
     if (this.hasStarted || place === this.#lastQueued) return;
     this.#lastQueued = place;
@@ -121,14 +142,13 @@ export class Job {
     };
   }
 
-  /** @param loadMs how much of the wait went into loading the model */
-  start(promptTokens: number, cachedTokens: number, loadMs: number): void {
+  start(start: JobStart): void {
     if (this.hasStarted) return;
     this.#startedAt = performance.now();
-    this.#loadMs = loadMs;
-    this.#promptTokens = promptTokens;
-    this.#cachedTokens = cachedTokens;
-    this.observer.started(promptTokens, cachedTokens);
+    this.#loadMs = start.loadMs;
+    this.#promptTokens = start.promptTokens;
+    this.#cachedTokens = start.cachedTokens;
+    this.observer.started(start);
   }
 
   /**
@@ -151,12 +171,17 @@ export class Job {
 
   /** Asks the runner that works on it to end it. One that dies instead has done so, too. */
   cancel(runner: { send(command: RunnerCommand): void }): void {
-    this.#isCancelled = true;
+    this.#cancelledAt ??= performance.now();
     runner.send({ type: "cancel", id: this.request.id });
   }
 
   get isCancelled(): boolean {
-    return this.#isCancelled;
+    return this.#cancelledAt !== undefined;
+  }
+
+  /** How long ago that was. */
+  get cancelledForMs(): number {
+    return this.#cancelledAt === undefined ? 0 : performance.now() - this.#cancelledAt;
   }
 
   /** Its runner has died. @returns whether the job may go on in another one */

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
-import type { Metrics, PoolMeasurement } from "../health/metrics.ts";
+import type { Metrics } from "../health/metrics/metrics.ts";
+import type { PoolMeasurement } from "../health/metrics/pool-gauges.ts";
 import { LlamapodError } from "../protocol/errors.ts";
 import type { Memory, StepEvent } from "../protocol/runner.ts";
 import { Backoffs, type Backoff } from "./backoff.ts";
@@ -89,7 +90,7 @@ export class Pool {
     });
     this.#estimates = new Estimates(settings, (command) => this.#spares.estimate(command));
     this.#capacity = new Capacity(settings);
-    metrics.observeModels(() => this.#measure());
+    metrics.observePool(() => this.#measure());
   }
 
   get activeModel(): string | undefined {
@@ -167,6 +168,7 @@ export class Pool {
       return;
     }
     this.#queue.remove(waiting);
+    this.#metrics.requests.cancelled("queued", 0);
     waiting.end({ outcome: "finished", id, reason: "cancelled" });
     this.#settle();
   }
@@ -329,9 +331,11 @@ export class Pool {
         break;
       case "sleep":
         if (decision.modelId === this.#activeModel) this.#isActiveAsleep = true;
+        this.#metrics.models.evicted(decision.modelId, "idle");
         resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
         break;
       case "stop":
+        this.#metrics.models.evicted(decision.modelId, resident?.isUnloading === true ? "requested" : "room");
         resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
         break;
       case "dispatch":
@@ -353,7 +357,7 @@ export class Pool {
       .catch((thrown: unknown) => {
         const refused = thrown instanceof RunnerFailure && thrown.refused;
         this.#log.error({ model: modelId, err: thrown }, "model could not be loaded");
-        this.#metrics.modelLoads.inc({ model: modelId, outcome: "failed" });
+        this.#metrics.models.notLoaded(modelId, refused ? "refused" : "crashed");
         const { gaveUp, error } = this.#rest(modelId, notEstimated(modelId, thrown), refused);
         this.#failSwitch(modelId, error);
         if (gaveUp) this.#fail(modelId, error);
@@ -378,6 +382,9 @@ export class Pool {
       stepped: (_, step) => {
         this.#stepped(modelId, runner, step);
       },
+      beat: (loopDelays) => {
+        this.#metrics.runnerLoopDelays(loopDelays);
+      },
     });
     this.#announce(entry);
   }
@@ -385,6 +392,7 @@ export class Pool {
   #refuse(modelId: string, missing: Memory): void {
     const error = doesNotFit(modelId, missing);
     this.#log.error({ model: modelId, missing }, "model does not fit into memory");
+    this.#metrics.models.notLoaded(modelId, "memory");
     this.#rest(modelId, error, true);
     this.#fail(modelId, error);
     const entry = this.#catalogue.get(modelId);
@@ -412,6 +420,7 @@ export class Pool {
   #runnerChanged(modelId: string, runner: RunnerProcess, state: RunnerState): void {
     const resident = this.#residents.get(modelId);
     if (resident?.runner !== runner) return;
+    resident.entered(state.name);
     if (state.name === "ready") this.#becameReady(resident, state);
     if (state.name === "stopped") this.#runnerStopped(resident);
     if (state.name === "failed") this.#runnerFailed(resident, state);
@@ -424,14 +433,14 @@ export class Pool {
     const seconds = resident.becameReady();
     this.#estimates.learn(resident.entry, state.model.memory);
     this.#preloading.delete(id);
-    this.#metrics.modelLoads.inc({ model: id, outcome: "ok" });
-    this.#metrics.modelLoadSeconds.observe({ model: id }, seconds);
+    this.#metrics.models.loaded(id, seconds);
     this.#log.info({ model: id, seconds: Number(seconds.toFixed(2)), ...state.model }, "model is ready");
   }
 
   #runnerStopped(resident: Resident): void {
     const { id } = resident.entry;
     this.#residents.delete(id);
+    this.#metrics.models.runnerExited(id, "requested", resident.hasBeenReady);
     for (const job of resident.release()) {
       if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
       else this.#park(job);
@@ -441,17 +450,17 @@ export class Pool {
   }
 
   #park(job: Job): void {
-    this.#metrics.parked.inc({ model: job.modelId });
+    this.#metrics.models.parked(job.modelId);
     job.parked();
     this.#queue.add(job);
   }
 
-  #runnerFailed(resident: Resident, { cause, refused }: RunnerState & { name: "failed" }): void {
+  #runnerFailed(resident: Resident, { cause, refused, exit }: RunnerState & { name: "failed" }): void {
     const { id } = resident.entry;
     this.#residents.delete(id);
     const wasServing = resident.hasBeenReady;
-    if (wasServing) this.#metrics.runnerRestarts.inc({ model: id });
-    else this.#metrics.modelLoads.inc({ model: id, outcome: "failed" });
+    this.#metrics.models.runnerExited(id, exit, wasServing);
+    if (!wasServing) this.#metrics.models.notLoaded(id, refused ? "refused" : "crashed");
     this.#log.error({ model: id, cause }, wasServing ? "runner died" : "model could not be loaded");
     for (const job of resident.release()) {
       if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
@@ -483,7 +492,7 @@ export class Pool {
   #failSwitch(modelId: string, error: LlamapodError): void {
     const kind = this.#switching.current?.kind;
     if (!this.#switching.failed(modelId, error) || kind !== "switch") return;
-    this.#metrics.switches.inc({ outcome: "failed" });
+    this.#metrics.models.switched("failed");
     this.#log.error({ model: modelId, reason: error.message, active: this.#activeModel }, "switch failed, the old model stays");
     this.#moveUnnamed(modelId, this.#activeModel);
   }
@@ -495,7 +504,7 @@ export class Pool {
         const previous = this.#activeModel;
         this.#setActive(operation.modelId);
         if (previous !== undefined) this.#moveUnnamed(previous, operation.modelId);
-        this.#metrics.switches.inc({ outcome: "ok" });
+        this.#metrics.models.switched("ok");
         this.#log.info({ from: previous, to: operation.modelId }, "active model switched");
       }
       this.#switching.succeeded();
@@ -581,9 +590,15 @@ export class Pool {
   #measure(): PoolMeasurement {
     const residents = [...this.#residents.values()];
     return {
-      waiting: this.#queue.jobs.map((job) => job.modelId),
-      running: residents.map((resident) => resident.measure()),
+      waiting: this.#queue.jobs.map(({ modelId, waitsFor }) => ({ modelId, reason: waitsFor })),
+      queueLimit: this.#settings.maxQueue,
+      models: this.#catalogue.entries.map((entry) => {
+        const { id, state } = this.#status(entry);
+        return { modelId: id, state, estimate: this.#estimates.get(entry) };
+      }),
+      runners: residents.map((resident) => resident.measure()),
       capacity: this.#readCapacity(),
+      isGpuExpected: this.#settings.gpu === "required",
     };
   }
 

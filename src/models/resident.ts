@@ -1,10 +1,13 @@
-import type { Metrics, PoolMeasurement } from "../health/metrics.ts";
+import type { Metrics } from "../health/metrics/metrics.ts";
+import type { RunnerMetrics } from "../health/metrics/model-metrics.ts";
+import type { PoolMeasurement } from "../health/metrics/pool-gauges.ts";
 import type { EndedEvent, Memory, StepEvent } from "../protocol/runner.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { Job } from "./job.ts";
 import { larger } from "./memory/memory.ts";
 import type { RunnerView } from "./plan.ts";
 import type { RunnerProcess } from "./runner-process.ts";
+import type { RunnerState } from "./runner-state.ts";
 
 /** A model that is loaded, or on its way in or out: its runner, and the jobs that it works on. */
 export class Resident {
@@ -18,9 +21,12 @@ export class Resident {
   readonly #slots: number;
   readonly #estimate: Memory;
   readonly #metrics: Metrics;
+  readonly #instruments: RunnerMetrics;
   readonly #jobs = new Map<string, Job>();
   /** Jobs that have not got a token here yet. */
   readonly #reading = new Set<string>();
+  /** In which part of its load it is, and since when. */
+  #loadPhase: { readonly name: "spawn" | "weights" | "warmup"; readonly since: number };
   #readyAt: number | undefined;
   #idleSince = 0;
   #hasWorked = false;
@@ -33,6 +39,8 @@ export class Resident {
     this.#slots = slots;
     this.#estimate = estimate;
     this.#metrics = metrics;
+    this.#instruments = metrics.models.runner(entry.id);
+    this.#loadPhase = { name: "spawn", since: this.startedAt };
     this.#lastUsed = use;
   }
 
@@ -48,6 +56,15 @@ export class Resident {
   get memory(): Memory {
     const { state } = this.runner;
     return state.name === "ready" ? larger(state.model.memory, this.#estimate) : this.#estimate;
+  }
+
+  /** Times the parts of the load. */
+  entered(state: RunnerState["name"]): void {
+    const next = state === "loading" ? "weights" : state === "warming" ? "warmup" : undefined;
+    if (state !== "ready" && (next === undefined || next === this.#loadPhase.name)) return;
+    const now = performance.now();
+    this.#metrics.models.loadPhase(this.entry.id, this.#loadPhase.name, (now - this.#loadPhase.since) / 1_000);
+    if (next !== undefined) this.#loadPhase = { name: next, since: now };
   }
 
   /** @returns how long it took, in seconds */
@@ -79,6 +96,7 @@ export class Resident {
 
   /** Hands a step's events to their jobs. @returns the jobs that have ended */
   stepped(step: StepEvent): readonly Job[] {
+    if (step.prefilled > 0) this.#instruments.read(step.prefilled);
     for (const started of step.started) this.#started(started);
     for (const output of step.outputs) this.#produced(output, step.at);
     return step.ended.flatMap((ended) => this.#ended(ended));
@@ -87,30 +105,33 @@ export class Resident {
   #started({ id, promptTokens, cachedTokens }: StepEvent["started"][number]): void {
     const job = this.#jobs.get(id);
     if (job === undefined || job.hasStarted) return;
-    const model = this.entry.id;
-    job.start(promptTokens, cachedTokens, Math.max(0, (this.#readyAt ?? 0) - Math.max(job.acceptedAt, this.startedAt)));
-    this.#metrics.queueSeconds.observe({ model }, job.queueMs / 1_000);
-    this.#metrics.promptTokens.inc({ model }, promptTokens);
-    this.#metrics.cachedTokens.inc({ model }, cachedTokens);
+    const loadedAt = this.#readyAt ?? 0;
+    const loadMs = Math.max(0, loadedAt - Math.max(job.acceptedAt, this.startedAt));
+    job.start({ promptTokens, cachedTokens, loadedAt, loadMs });
+    this.#instruments.started(job.queueMs / 1_000, promptTokens, cachedTokens);
   }
 
   #produced({ id, text, tokens }: StepEvent["outputs"][number], at: number): void {
     const job = this.#jobs.get(id);
     if (job === undefined) return;
-    const model = this.entry.id;
     this.#reading.delete(id);
     const { isFirst, gapMs } = job.produce(text, tokens, at);
-    this.#metrics.generatedTokens.inc({ model }, tokens.length);
-    if (isFirst) this.#metrics.prefillSeconds.observe({ model }, job.prefillMs / 1_000);
-    if (gapMs !== undefined) this.#metrics.interTokenSeconds.observe({ model }, gapMs / 1_000);
+    this.#instruments.generated(tokens.length);
+    if (isFirst) this.#instruments.prefilled(job.prefillMs / 1_000);
+    if (gapMs !== undefined) this.#instruments.interToken(gapMs / 1_000);
   }
 
   #ended(ended: EndedEvent): Job[] {
     const job = this.#jobs.get(ended.id);
     if (job === undefined) return [];
     this.#jobs.delete(ended.id);
-    this.#reading.delete(ended.id);
+    const phase = this.#reading.delete(ended.id) ? "prefill" : "decode";
     this.#idleSince = performance.now();
+    if (job.hasStarted) {
+      const { prompt_tokens: promptTokens, completion_tokens: generatedTokens } = job.usage;
+      this.#instruments.ended({ promptTokens, generatedTokens, decodeSeconds: job.decodeMs / 1_000 });
+    }
+    if (job.isCancelled) this.#metrics.requests.cancelled(phase, job.cancelledForMs / 1_000);
     job.end(ended);
     return [job];
   }
@@ -134,13 +155,14 @@ export class Resident {
     };
   }
 
-  measure(): PoolMeasurement["running"][number] {
+  measure(): PoolMeasurement["runners"][number] {
     const { state, statistics } = this.runner;
     const loaded = state.name === "ready" ? state.model : undefined;
     return {
       modelId: this.entry.id,
       runningJobs: this.#jobs.size,
       slots: this.#slots,
+      busySlots: statistics.busySlots,
       backend: loaded?.backend,
       cachedTokens: statistics.cachedTokens,
       contextTokens: loaded === undefined ? 0 : loaded.contextSize * loaded.slots,

@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
+import type { ExitReason } from "../health/metrics/model-metrics.ts";
 import {
   runnerEvent,
   type EstimateCommand,
@@ -19,6 +20,8 @@ import { hasEnded, transition, type RunnerState } from "./runner-state.ts";
 export interface RunnerObserver {
   stateChanged(runner: RunnerProcess): void;
   stepped(runner: RunnerProcess, step: StepEvent): void;
+  /** How late its timers have fired since the last time, in seconds each. */
+  beat(loopDelays: readonly number[]): void;
 }
 
 const program = fileURLToPath(new URL("./runner/main.js", import.meta.url));
@@ -168,6 +171,7 @@ export class RunnerProcess {
         break;
       case "heartbeat":
         this.#statistics = event.statistics;
+        this.#observer.beat(event.loopDelays);
         break;
       case "log":
         this.#log[event.level](event.message);
@@ -202,7 +206,15 @@ export class RunnerProcess {
   #end(code: number | null, signal: NodeJS.Signals | null): void {
     const expected = this.#state.name === "draining";
     const refused = this.#refusal !== undefined;
-    this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused });
+    const exit = this.#exitReason(signal);
+    this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused, exit });
+  }
+
+  #exitReason(signal: NodeJS.Signals | null): ExitReason {
+    if (this.#refusal !== undefined) return "refused";
+    if (this.#hung) return "silence";
+    if (this.#lastLines.some((line) => /out of memory/i.test(line))) return "memory";
+    return signal === null ? "crash" : "signal";
   }
 
   #causeOfDeath(code: number | null, signal: NodeJS.Signals | null): string {

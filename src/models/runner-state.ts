@@ -1,3 +1,4 @@
+import type { ExitReason } from "../health/metrics/model-metrics.ts";
 import type { LoadedModel } from "../protocol/runner.ts";
 
 /**
@@ -16,7 +17,7 @@ export type RunnerState =
   | { readonly name: "draining" }
   | { readonly name: "stopped" }
   /** `refused`: the runner itself said that the model cannot be used; otherwise it died. */
-  | { readonly name: "failed"; readonly cause: string; readonly refused: boolean };
+  | { readonly name: "failed"; readonly cause: string; readonly refused: boolean; readonly exit: ExitReason };
 
 const successors = {
   starting: ["prepared", "draining", "stopped", "failed"],

@@ -76,6 +76,7 @@ export class Spares {
         if (state.name === "prepared") this.#onPrepared(state.freeVideoMemory);
       },
       stepped: () => undefined,
+      beat: () => undefined,
     };
     return new RunnerProcess(this.#backend, this.#log, observer);
   }

@@ -128,11 +128,18 @@ export const runnerEvent = z.discriminatedUnion("type", [
     type: z.literal("step"),
     /** Milliseconds on the runner's own steady clock, when the step's tokens were sampled. */
     at: z.number(),
+    /** Prompt tokens that the step has computed. */
+    prefilled: z.int().min(0),
     started: z.array(started),
     outputs: z.array(output),
     ended: z.array(ended),
   }),
-  z.strictObject({ type: z.literal("heartbeat"), statistics: slotStatistics }),
+  z.strictObject({
+    type: z.literal("heartbeat"),
+    statistics: slotStatistics,
+    /** How late timers have fired since the last one, in seconds each. */
+    loopDelays: z.array(z.number()),
+  }),
   z.strictObject({ type: z.literal("log"), level: z.enum(logLevels), message: z.string() }),
 ]);
 

@@ -8,6 +8,8 @@ import { ticketRoutes } from "./auth/routes.ts";
 import type { ServerContext } from "./context.ts";
 import { contractRoutes } from "./contract/routes.ts";
 import { guard } from "./guard.ts";
+import { metricsRoute } from "./metrics-route.ts";
+import { observeRequests } from "./observation.ts";
 import type { Responder } from "./openai/responses/responder.ts";
 import { responseRoutes } from "./openai/responses/routes.ts";
 import { openaiRoutes } from "./openai/routes.ts";
@@ -19,6 +21,7 @@ export function createApp(context: ServerContext, responder: Responder): Express
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
+  app.use(observeRequests(context));
   app.use((request, _response, next) => {
     guard(request, context);
     next();
@@ -35,7 +38,7 @@ export function createApp(context: ServerContext, responder: Responder): Express
     if (!isReading(request)) context.auth.callerOf(request, "admin");
     next();
   });
-  app.use(metricsRoute(context));
+  if (context.metricsPort === undefined) app.use(metricsRoute(context));
   app.use(ticketRoutes(context));
   app.use(express.json({ limit: context.limits.maxMessageBytes, verify: refuseBrokenText }));
   app.use(openaiRoutes(context));
@@ -59,15 +62,6 @@ function probeRoutes({ probes }: ServerContext): ExpressRouter {
   router.get("/health/live", (_request, response) => void answer(response, probes.live()));
   router.get("/health/ready", (_request, response) => void answer(response, probes.ready()));
   router.get("/health/startup", (_request, response) => void answer(response, probes.startup()));
-  return router;
-}
-
-function metricsRoute({ probes, metrics }: ServerContext): ExpressRouter {
-  const router = express.Router();
-  router.get("/metrics", async (_request, response) => {
-    metrics.ready.set(probes.ready().ok ? 1 : 0);
-    response.type(metrics.contentType).send(await metrics.text());
-  });
   return router;
 }
 

@@ -1,11 +1,12 @@
 import type { Logger } from "pino";
 import type { Limits } from "../protocol/limits.ts";
 import type { Probes } from "../health/probes.ts";
-import type { Metrics } from "../health/metrics.ts";
+import type { Metrics } from "../health/metrics/metrics.ts";
 import type { Pulls } from "../models/download/pulls.ts";
 import type { Pool } from "../models/pool.ts";
 import type { Generations } from "../stream/generations.ts";
 import type { Authenticator } from "./auth/authenticator.ts";
+import type { Correlations } from "./correlation.ts";
 
 /** What the routes work with. Made once, in `serve`. */
 export interface ServerContext {
@@ -15,6 +16,9 @@ export interface ServerContext {
   readonly generations: Generations;
   readonly metrics: Metrics;
   readonly probes: Probes;
+  readonly correlations: Correlations;
+  /** `/metrics` is on a port of its own. */
+  readonly metricsPort: number | undefined;
   readonly log: Logger;
   readonly allowedHosts: readonly string[];
   readonly allowedOrigins: readonly string[];

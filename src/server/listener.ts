@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { ServerContext } from "./context.ts";
 import { createApp } from "./app.ts";
+import { createMetricsApp } from "./metrics-route.ts";
 import { Responder } from "./openai/responses/responder.ts";
 import { WebSockets } from "./websocket.ts";
 
@@ -12,10 +13,11 @@ const connectionsCheckingInterval = 1_000;
 /** Connections beside the WebSockets that are let in, so that who is refused can still be told why. */
 const spareConnections = 1_000;
 
-/** The one port where HTTP and WebSocket clients are served. */
+/** The port where HTTP and WebSocket clients are served, and the one for metrics if that is another. */
 export class Listener {
   readonly http: Server;
   readonly #sockets: WebSockets;
+  readonly #metrics: Server | undefined;
 
   constructor(context: ServerContext) {
     const responder = new Responder(context);
@@ -30,13 +32,13 @@ export class Listener {
     this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context, responder));
     this.http.maxConnections = maxConnections + spareConnections;
     this.#sockets = new WebSockets(this.http, context, responder);
+    this.#metrics = context.metricsPort === undefined ? undefined : createServer(timeouts, createMetricsApp(context));
   }
 
-  /** @returns the port that was taken. @throws {Error} of the operating system, such as EADDRINUSE */
-  async listen(host: string, port: number): Promise<number> {
-    this.http.listen(port, host);
-    await once(this.http, "listening");
-    return (this.http.address() as AddressInfo).port;
+  /** @returns the ports that were taken. @throws {Error} of the operating system, such as EADDRINUSE */
+  async listen(host: string, port: number, metricsPort = 0): Promise<{ port: number; metricsPort: number | undefined }> {
+    const metrics = this.#metrics === undefined ? undefined : await listenOn(this.#metrics, host, metricsPort);
+    return { port: await listenOn(this.http, host, port), metricsPort: metrics };
   }
 
   notifyDraining(reconnectAfterMs: number): void {
@@ -45,6 +47,8 @@ export class Listener {
 
   async close(): Promise<void> {
     this.#sockets.close();
+    this.#metrics?.close();
+    this.#metrics?.closeAllConnections();
     const closed = new Promise((resolve) => this.http.close(resolve));
     this.http.closeIdleConnections();
     const deadline = setTimeout(() => {
@@ -54,6 +58,12 @@ export class Listener {
     await closed;
     clearTimeout(deadline);
   }
+}
+
+async function listenOn(server: Server, host: string, port: number): Promise<number> {
+  server.listen(port, host);
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
 }
 
 /** What is still open then is cut. */

@@ -22,10 +22,14 @@ function sendError(response: Response, error: LlamapodError): void {
   response.send(JSON.stringify({ type: "about:blank", title: code, status, detail: message, code, param }));
 }
 
-export function errorHandler({ log }: ServerContext): ErrorRequestHandler {
+export function errorHandler({ log, metrics, correlations }: ServerContext): ErrorRequestHandler {
   return (thrown: unknown, request, response, next) => {
     const error = bodyError(thrown) ?? toLlamapodError(thrown);
-    if (error.code === "internal") log.error({ err: error.cause, method: request.method, path: request.path }, "request failed");
+    metrics.refused(error.code);
+    if (error.code === "internal") {
+      const { requestId } = correlations.of(request);
+      log.error({ request_id: requestId, err: error.cause, method: request.method, path: request.path }, "request failed");
+    }
     if (response.headersSent) next(thrown);
     else sendError(response, error);
   };

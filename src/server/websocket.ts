@@ -1,11 +1,13 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import type { ConnectionMeasurement } from "../health/metrics/connection-metrics.ts";
 import type { Caller } from "../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { closeCodes, subprotocol } from "../protocol/stream.ts";
-import { Session, type SessionContext, type SocketSession, type Transport } from "../stream/session.ts";
+import { Session, type BeginRequest, type SessionContext, type SocketSession, type Transport } from "../stream/session.ts";
 import type { ServerContext } from "./context.ts";
+import { requestIdHeader, type Correlation } from "./correlation.ts";
 import { guard } from "./guard.ts";
 import type { Responder } from "./openai/responses/responder.ts";
 import { ResponsesSession } from "./openai/responses/session.ts";
@@ -29,6 +31,7 @@ const maxBufferedChunks = 4_096;
 const retryAfterFullMs = 5_000;
 
 interface Admission {
+  readonly correlation: Correlation;
   readonly path: Path;
   readonly caller: Caller;
 }
@@ -54,6 +57,10 @@ export class WebSockets {
       // A ticket is never echoed.
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     });
+    this.#sockets.on("headers", (headers, request) => {
+      headers.push(`${requestIdHeader}: ${context.correlations.of(request).requestId}`);
+    });
+    context.metrics.connections.observe(() => this.#measure());
     server.on("upgrade", (request, socket, head) => {
       this.#upgrade(request, socket, head);
     });
@@ -78,10 +85,17 @@ export class WebSockets {
     const onError = () => socket.destroy();
     socket.on("error", onError);
     let admission: Admission;
+    const correlation = this.#context.correlations.begin(request);
     try {
-      admission = this.#admit(request);
+      admission = { correlation, ...this.#admit(request) };
     } catch (thrown) {
-      refuse(socket, toLlamapodError(thrown));
+      const error = toLlamapodError(thrown);
+      const { metrics } = this.#context;
+      metrics.refused(error.code);
+      metrics.connections.handshakeRejected(error.code);
+      correlation.span.fail(error.code);
+      correlation.span.end();
+      refuse(socket, error, correlation.requestId);
       return;
     }
     socket.off("error", onError);
@@ -91,7 +105,7 @@ export class WebSockets {
   }
 
   /** @throws {LlamapodError} */
-  #admit(request: IncomingMessage): Admission {
+  #admit(request: IncomingMessage): Omit<Admission, "correlation"> {
     guard(request, this.#context);
     const requested = request.url?.split("?")[0];
     const path = Object.values(paths).find((served) => served === requested);
@@ -122,25 +136,37 @@ export class WebSockets {
     throw new LlamapodError("too_many_connections", message, { retryAfterMs: retryAfterFullMs });
   }
 
+  #measure(): ConnectionMeasurement {
+    const buffered = [...this.#sessions.keys()].map(({ bufferedAmount }) => bufferedAmount);
+    return {
+      open: buffered.length,
+      bufferedBytes: buffered.reduce((sum, bytes) => sum + bytes, 0),
+      mostBufferedBytes: buffered.reduce((most, bytes) => Math.max(most, bytes), 0),
+    };
+  }
+
   #countConnection({ id }: Caller, change: 1 | -1): void {
     const count = (this.#connections.get(id) ?? 0) + change;
     if (count === 0) this.#connections.delete(id);
     else this.#connections.set(id, count);
   }
 
-  #open(socket: WebSocket, { path, caller }: Admission): void {
+  #open(socket: WebSocket, { path, caller, correlation }: Admission): void {
     const { metrics, log, limits } = this.#context;
     const transport = new SocketTransport(socket);
+    const begin: BeginRequest = (endpoint) => ({
+      requestId: correlation.requestId,
+      span: correlation.span.child(endpoint, performance.now()),
+    });
     const session =
       path === paths.stream
-        ? new Session(transport, caller, this.#sessionContext())
-        : new ResponsesSession(transport, caller, this.#responder);
+        ? new Session(transport, caller, this.#sessionContext(begin))
+        : new ResponsesSession(transport, caller, this.#responder, metrics.connections, begin);
     this.#countConnection(caller, 1);
     transport.onDrain = () => {
       session.drained();
     };
     this.#sessions.set(socket, session);
-    metrics.connections.inc();
     const stopHeartbeat = keepAlive(socket, limits.heartbeatSeconds, () => {
       if (session.idleMs > limits.idleSeconds * 1_000) transport.close(closeCodes.idle, "nothing was said for too long");
     });
@@ -151,18 +177,21 @@ export class WebSockets {
     socket.on("error", (error) => {
       log.debug({ err: error }, "connection failed");
     });
-    socket.on("close", () => {
+    socket.on("close", (code) => {
       stopHeartbeat();
-      metrics.connections.dec();
+      metrics.connections.closed(code);
+      correlation.span.end();
       this.#countConnection(caller, -1);
       this.#sessions.delete(socket);
       session.closed();
     });
   }
 
-  #sessionContext(): SessionContext {
-    const { generations, pool, version, limits } = this.#context;
+  #sessionContext(begin: BeginRequest): SessionContext {
+    const { generations, pool, version, limits, metrics } = this.#context;
     return {
+      metrics,
+      begin,
       generations,
       pool,
       server: `llamapod/${version}`,
@@ -227,12 +256,13 @@ function keepAlive(socket: WebSocket, everySeconds: number, onBeat: () => void):
 }
 
 /** Answers an upgrade that is not granted with an HTTP error. */
-function refuse(socket: Duplex, error: LlamapodError): void {
+function refuse(socket: Duplex, error: LlamapodError, requestId: string): void {
   const { status } = describeError(error.code);
   const body = JSON.stringify(errorEnvelope(error));
   const head = [
     `HTTP/1.1 ${status} ${error.code}`,
     "Connection: close",
+    `${requestIdHeader}: ${requestId}`,
     "Content-Type: application/json",
     `Content-Length: ${Buffer.byteLength(body)}`,
     ...(status === 401 ? ["WWW-Authenticate: Bearer"] : []),

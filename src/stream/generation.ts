@@ -1,7 +1,10 @@
 import { createHash } from "node:crypto";
-import type { Metrics } from "../health/metrics.ts";
-import type { JobObserver, QueueReason } from "../models/job.ts";
-import { describeError, LlamapodError } from "../protocol/errors.ts";
+import type { Metrics } from "../health/metrics/metrics.ts";
+import type { Exemplar } from "../health/metrics/instruments.ts";
+import type { Door } from "../health/metrics/request-metrics.ts";
+import type { Span } from "../health/tracing/span.ts";
+import type { JobObserver, JobStart, QueueReason } from "../models/job.ts";
+import { describeError, LlamapodError, type ErrorCode } from "../protocol/errors.ts";
 import type { FinishReason } from "../protocol/request.ts";
 import type { ServerMessageOf, Timings, Usage } from "../protocol/stream.ts";
 
@@ -27,10 +30,10 @@ const mergedCharacters = 16_384;
 /** What an event takes of memory beside its text. */
 const eventBytes = 128;
 
-/** Which door a generation came through. */
-export interface Origin {
-  readonly endpoint: "stream" | "chat" | "completions" | "responses";
-  readonly transport: "ws" | "sse" | "http";
+/** Which request a generation is the answer to, and which door that came through. */
+export interface Origin extends Door {
+  readonly requestId: string;
+  readonly span: Span;
 }
 
 /**
@@ -49,8 +52,9 @@ export class Generation implements JobObserver {
   readonly #acceptedAt = performance.now();
   #state: "queued" | "running" | "ended" = "queued";
   /** What a client calls a model is no label of metrics until the catalogue knows it. */
-  #modelId = "_other";
+  #modelId: string | undefined;
   #startedAt = 0;
+  #isCold = false;
   #firstTokenSeen = false;
   /** Tokens whose text has not come out yet. */
   #silentTokens = 0;
@@ -129,17 +133,19 @@ export class Generation implements JobObserver {
     for (const subscriber of this.#subscribers) subscriber.queued(this.#lastQueued);
   }
 
-  started(promptTokens: number, cachedTokens: number): void {
+  started({ promptTokens, cachedTokens, loadMs }: JobStart): void {
     this.#state = "running";
     this.#startedAt = performance.now();
-    this.#append({ type: "started", model: this.#modelId, prompt_tokens: promptTokens, cached_tokens: cachedTokens });
+    this.#isCold = loadMs > 0;
+    this.#append({ type: "started", model: this.#modelId ?? "", prompt_tokens: promptTokens, cached_tokens: cachedTokens });
   }
 
   produced(text: string, tokens: number): void {
     if (this.hasEnded) return;
     if (tokens > 0 && !this.#firstTokenSeen) {
       this.#firstTokenSeen = true;
-      this.#metrics.firstTokenSeconds.observe({ model: this.#modelId }, this.#elapsedSeconds());
+      const { transport } = this.origin;
+      this.#metrics.requests.firstToken(this.#modelId, transport, this.#isCold, this.#elapsedSeconds(), this.#exemplar());
     }
     this.#silentTokens += tokens;
     if (text === "") return;
@@ -159,17 +165,18 @@ export class Generation implements JobObserver {
 
   failed(error: LlamapodError): void {
     if (this.hasEnded) return;
-    this.#end("error");
-    this.#metrics.requestErrors.inc({ model: this.#modelId, code: error.code });
+    this.#end(error.code);
     this.#append(errorMessage(error));
     this.#ended(this);
   }
 
-  #end(outcome: "ok" | "cancelled" | "error"): void {
+  #end(ending: "ok" | "cancelled" | ErrorCode): void {
     this.#state = "ended";
-    const model = this.#modelId;
-    this.#metrics.requests.inc({ model, ...this.origin, outcome });
-    this.#metrics.requestSeconds.observe({ model }, this.#elapsedSeconds());
+    this.#metrics.requests.ended(this.#modelId, this.origin, ending, this.#elapsedSeconds(), this.#exemplar());
+  }
+
+  #exemplar(): Exemplar {
+    return { traceId: this.origin.span.traceId, requestId: this.origin.requestId };
   }
 
   #elapsedSeconds(): number {

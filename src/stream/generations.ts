@@ -1,6 +1,6 @@
 import { createHash, randomInt, randomUUID } from "node:crypto";
 import type { Limits } from "../protocol/limits.ts";
-import type { Metrics } from "../health/metrics.ts";
+import type { Metrics } from "../health/metrics/metrics.ts";
 import type { JobRequest } from "../models/job.ts";
 import type { Pool } from "../models/pool.ts";
 import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
@@ -78,6 +78,10 @@ export class Generations {
     this.#pool = pool;
     this.#metrics = metrics;
     this.#settings = settings;
+    metrics.observeStreams(() => ({
+      detached: this.#active().filter(({ generation }) => generation.subscriberCount === 0).length,
+      replayBytes: this.#bytes(),
+    }));
   }
 
   /** How many have not ended yet. */
@@ -119,13 +123,14 @@ export class Generations {
     return generation;
   }
 
-  /** @throws {LlamapodError} `generation_not_found`, `resume_expired` */
+  /** To read it on. @throws {LlamapodError} `generation_not_found`, `resume_expired` */
   find(owner: string, id: string): Generation {
     const key = keyOf(owner, id);
     const entry = this.#entries.get(key);
+    const hasExpired = this.#expired.has(key);
+    this.#metrics.requests.resumed(entry !== undefined ? "ok" : hasExpired ? "expired" : "not_found");
     if (entry !== undefined) return entry.generation;
-    if (this.#expired.has(key))
-      throw new LlamapodError("resume_expired", `The log of generation ${id} is no longer kept.`, { param: "id" });
+    if (hasExpired) throw new LlamapodError("resume_expired", `The log of generation ${id} is no longer kept.`, { param: "id" });
     throw new LlamapodError("generation_not_found", `There is no generation ${id}.`, { param: "id" });
   }
 
@@ -144,6 +149,7 @@ export class Generations {
     const { graceMs = this.#settings.graceMs, onExpire = "cancel" } = entry.detachment;
     if (entry.generation.subscriberCount > 0 || onExpire === "finish") return;
     entry.timer = setTimeout(() => {
+      this.#metrics.requests.expired();
       this.#pool.cancel(entry.jobId);
     }, graceMs);
   }
@@ -176,6 +182,11 @@ export class Generations {
 
   #active(): Entry[] {
     return [...this.#entries.values()].filter(({ generation }) => !generation.hasEnded);
+  }
+
+  /** What all logs together take of memory. */
+  #bytes(): number {
+    return [...this.#entries.values()].reduce((sum, { generation }) => sum + generation.bytes, 0);
   }
 
   #checkRoom(owner: string): void {
@@ -216,7 +227,7 @@ export class Generations {
   #forgetOldest(): void {
     const ended = [...this.#entries].filter(([, { generation }]) => generation.hasEnded);
     let count = ended.length;
-    let bytes = [...this.#entries.values()].reduce((sum, { generation }) => sum + generation.bytes, 0);
+    let bytes = this.#bytes();
     for (const [key, { generation }] of ended) {
       if (count <= keptLogs && bytes <= this.#settings.limits.maxTotalLogBytes) break;
       count--;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Metrics } from "../health/metrics/metrics.ts";
 import type { ModelStatus } from "../models/model-status.ts";
 import type { Pool } from "../models/pool.ts";
 import { requireScope, type Caller } from "../protocol/access.ts";
@@ -15,7 +16,7 @@ import {
   type ServerMessageOf,
 } from "../protocol/stream.ts";
 import { issueToError } from "../protocol/validation.ts";
-import { errorMessage, type Generation } from "./generation.ts";
+import { errorMessage, type Generation, type Origin } from "./generation.ts";
 import type { GenerationRequest, Generations } from "./generations.ts";
 import { samplingOf } from "./sampling.ts";
 import { Rate } from "./rate.ts";
@@ -29,7 +30,12 @@ export interface Transport {
   close(code: number, reason: string): void;
 }
 
+/** Of each request that comes over a connection: its own stretch of the trace, under the id of the connection. */
+export type BeginRequest = (endpoint: Origin["endpoint"]) => Pick<Origin, "requestId" | "span">;
+
 export interface SessionContext {
+  readonly metrics: Metrics;
+  readonly begin: BeginRequest;
   readonly generations: Generations;
   readonly pool: Pool;
   readonly server: string;
@@ -109,15 +115,19 @@ export class Session implements SocketSession {
   receive(text: string): void {
     this.#lastMessageAt = performance.now();
     let id: string | undefined;
+    let type: ClientMessage["type"] | undefined;
     try {
       const value = parseJson(text);
       id = addressed.safeParse(value).data?.id;
       const message = validate(value);
+      type = message.type;
       if (this.#rate.take()) this.#handle(message);
       // Acknowledgements are cumulative: the next one says the same and more.
       else if (message.type !== "ack") throw this.#tooManyMessages();
     } catch (thrown) {
       this.#complain(toLlamapodError(thrown), id);
+    } finally {
+      this.#context.metrics.connections.received(type);
     }
   }
 
@@ -164,7 +174,7 @@ export class Session implements SocketSession {
   #generate(message: GenerateMessage): void {
     requireScope(this.#caller, "chat");
     const { id, reader, detach } = message;
-    const origin = { endpoint: "stream", transport: "ws" } as const;
+    const origin = { endpoint: "stream", transport: "ws", ...this.#context.begin("stream") } as const;
     const graceMs = detach?.grace_s === undefined ? undefined : detach.grace_s * 1_000;
     const detachment = { graceMs, onExpire: detach?.on_expire };
     this.#attach(this.#context.generations.begin(this.#caller.id, id, origin, requestOf(message), detachment), 0, reader);
@@ -235,6 +245,7 @@ export class Session implements SocketSession {
   }
 
   #complain(error: LlamapodError, id: string | undefined): void {
+    this.#context.metrics.refused(error.code);
     this.#send({ ...errorMessage(error), ...(id !== undefined && { id }) });
     const isTooMany = error.code === "too_many_messages";
     if (!isTooMany && error.code !== "invalid_json" && error.code !== "invalid_message") return;
@@ -252,7 +263,11 @@ export class Session implements SocketSession {
   }
 
   #send(message: ServerMessage): void {
-    this.#transport.send(JSON.stringify(message));
+    const text = JSON.stringify(message);
+    const { connections } = this.#context.metrics;
+    connections.sent(message.type, Buffer.byteLength(text));
+    if (message.type === "delta") connections.delta(message.n);
+    this.#transport.send(text);
   }
 }
 

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
+import { pino } from "pino";
+import { ModelLabels } from "../../src/health/metrics/model-labels.ts";
 import type { Usage } from "../../src/protocol/stream.ts";
-import { labelValues, sample, scrape } from "../support/metrics.ts";
+import { sample, scrape } from "../support/metrics.ts";
 import { runnersOf } from "../support/processes.ts";
 import { startService, type RunningService } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
@@ -68,11 +71,43 @@ describe("metrics", () => {
       counted("inter_token_latency_seconds_count"),
       total((usage) => usage.completion_tokens - 1),
     );
-    assert.equal(counted("request_duration_seconds_count"), 7);
-    for (const name of ["request_queue_seconds", "time_to_first_token_seconds", "request_prefill_seconds"]) {
+    const overTransports = (name: string, labels: Readonly<Record<string, string>> = {}) =>
+      ["ws", "sse", "http"].reduce((sum, transport) => sum + sample(scraped, name, { model, transport, ...labels }), 0);
+    assert.equal(overTransports("llamapod_request_duration_seconds_count"), 7);
+    assert.equal(overTransports("llamapod_time_to_first_token_seconds_count", { cold: "false" }), 6);
+    for (const name of [
+      "request_queue_seconds",
+      "request_prefill_seconds",
+      "request_prompt_tokens",
+      "request_generation_tokens",
+    ]) {
       assert.equal(counted(`${name}_count`), 6, `${name}: one never got a slot`);
     }
-    assert.equal(sample(scraped, "llamapod_model_loads_total", { model, outcome: "ok" }), 1);
+    assert.equal(
+      counted("request_generation_tokens_sum"),
+      total((usage) => usage.completion_tokens),
+    );
+    assert.equal(counted("time_per_output_token_seconds_count"), usages.filter((usage) => usage.completion_tokens > 1).length);
+    assert.equal(
+      counted("prefill_tokens_total"),
+      total((usage) => usage.prompt_tokens - usage.cached_tokens),
+    );
+    assert.equal(sample(scraped, "llamapod_cancel_latency_seconds_count", { phase: "decode" }), 1);
+    assert.equal(sample(scraped, "llamapod_model_loads_total", { model, outcome: "ok", cause: "none" }), 1);
+    for (const phase of ["spawn", "weights", "warmup"])
+      assert.equal(sample(scraped, "llamapod_model_load_phase_seconds_count", { model, phase }), 1, phase);
+    assert.equal(sample(scraped, "llamapod_model_state", { model, state: "ready" }), 1);
+    assert.equal(sample(scraped, "llamapod_model_state", { model: "gpt2", state: "available" }), 1);
+    assert.equal(
+      sample(scraped, "llamapod_http_request_duration_seconds_count", {
+        route: "/v1/completions",
+        method: "POST",
+        code_class: "4xx",
+      }),
+      1,
+    );
+    assert.equal(sample(scraped, "llamapod_ws_messages_received_total", { type: "generate" }), 4);
+    assert.equal(sample(scraped, "llamapod_ws_frames_sent_total", { type: "done" }), 4);
     assert.equal(counted("model_load_seconds_count"), 1);
     assert.equal(counted("slots"), 2);
     assert.equal(counted("requests_running"), 0);
@@ -87,6 +122,12 @@ describe("metrics", () => {
     assert.equal((await asker.take("error", "refused")).code, "overloaded");
     const scraped = await scrape(crowded.url);
     assert.equal(sample(scraped, "llamapod_request_errors_total", { model: "gpt2", code: "overloaded" }), 1);
+    assert.equal(
+      sample(scraped, "llamapod_requests_total", { model: "gpt2", endpoint: "stream", transport: "ws", outcome: "rejected" }),
+      1,
+    );
+    assert.equal(sample(scraped, "llamapod_rate_limited_total", { code: "overloaded" }), 1);
+    assert.equal(sample(scraped, "llamapod_queue_limit"), 1);
   });
 
   test("a scrape loads nothing and changes nothing", async () => {
@@ -99,13 +140,79 @@ describe("metrics", () => {
     assert.equal(models.find(({ id }) => id === "gpt2")?.state, "available");
   });
 
-  test("a storm of unknown models adds one label value at most", async () => {
-    const before = labelValues(await scrape(service.url), "model");
-    const storm = Array.from({ length: 200 }, (_, index) => `none-${index}`);
-    for (const name of storm) client.send({ type: "generate", ...greedy(name, 1), model: name });
-    for (const name of storm) assert.equal((await client.take("error", name)).code, "model_not_found");
-    const added = labelValues(await scrape(service.url), "model").filter((name) => !before.includes(name));
-    assert.deepEqual(added, ["_other"]);
+  test("whatever clients make up, no label takes it over", async () => {
+    await scrape(service.url);
+    const before = await labelsOf(service.url);
+    const names = fc.sample(fc.string({ maxLength: 40, unit: "binary" }), { numRuns: 100, seed: 7 });
+    for (const [index, name] of names.entries())
+      client.send({ type: "generate", ...greedy(`none-${index}`, 1), model: `made-up ${name}` });
+    for (const index of names.keys()) assert.equal((await client.take("error", `none-${index}`)).code, "model_not_found");
+    client.socket.send(JSON.stringify({ type: "made-up-type" }));
+    const paths = fc.sample(fc.webPath(), { numRuns: 40, seed: 7 }).map((path) => path.replaceAll(".", "-"));
+    for (const path of paths) await fetch(`${service.url}/v1/models/made-up${path}`, { method: "PROPFIND" });
+    for (const path of paths) await (await fetch(`${service.url}/api/models/made-up${encodeURIComponent(path)}`)).text();
+    const added = [...(await labelsOf(service.url))].filter((pair) => !before.has(pair) && !pair.startsWith("le="));
+    const expected = [
+      'code="model_not_found"',
+      'code_class="4xx"',
+      'method="_other"',
+      'model="_other"',
+      'outcome="error"',
+      'route="/api/models/:id"',
+      'route="_unmatched"',
+      'type="_other"',
+      'type="error"',
+    ];
+    assert.deepEqual(
+      added.filter((pair) => !expected.includes(pair)),
+      [],
+    );
+    assert.ok(added.includes('model="_other"'));
+  });
+
+  test("models beyond the first fifty share one label", () => {
+    let overflows = 0;
+    const labels = new ModelLabels(50, () => overflows++);
+    const values = Array.from({ length: 60 }, (_, index) => labels.of(`model-${index}`));
+    assert.equal(new Set(values).size, 51);
+    assert.equal(values[59], "_other");
+    assert.equal(labels.of("model-3"), "model-3");
+    assert.equal(overflows, 10);
+  });
+
+  test("OpenMetrics, for those who ask for it, names a request of each bucket", async () => {
+    const headers = { "X-Request-Id": "the-request-of-this-test", traceparent: `00-${"a1".repeat(16)}-${"b2".repeat(8)}-01` };
+    const answer = await complete({ prompt: "Thrice", max_tokens: 2 }, headers);
+    assert.equal(answer.headers.get("X-Request-Id"), "the-request-of-this-test");
+    await answer.text();
+    const scraped = await fetch(`${service.url}/metrics`, {
+      // As Prometheus asks.
+      headers: { Accept: "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1" },
+    });
+    assert.match(scraped.headers.get("Content-Type") ?? "", /^application\/openmetrics-text/);
+    const text = await scraped.text();
+    assert.ok(text.endsWith("# EOF\n"));
+    assert.match(
+      text,
+      /^llamapod_time_to_first_token_seconds_bucket\{.*\} \d+ # \{trace_id="(a1){16}",request_id="the-request-of-this-test"\} /m,
+    );
+    const plain = await (await fetch(`${service.url}/metrics`, { headers: { Accept: "*/*" } })).text();
+    assert.doesNotMatch(plain, /# EOF|request_id=/);
+    assert.match(plain, /^# TYPE llamapod_requests_total counter$/m);
+  });
+
+  test("on a port of its own there is nothing else, and the other one has it no more", async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = pino(
+      { level: "info" },
+      { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
+    );
+    await using split = await startService(["gpt2"], { metricsPort: 0 }, log);
+    const url = lines.find(({ msg }) => msg === "metrics")?.["url"];
+    assert.ok(typeof url === "string");
+    assert.match(await (await fetch(url)).text(), /^llamapod_ready 1$/m);
+    assert.equal((await fetch(url.replace("/metrics", "/v1/models"))).status, 404);
+    assert.equal((await fetch(`${split.url}/metrics`)).status, 404);
   });
 
   const skip = promtool || process.env["CI"] === "true" ? false : "promtool is not installed (package prometheus)";
@@ -116,14 +223,22 @@ describe("metrics", () => {
     assert.equal(checked.stderr, "");
   });
 
-  async function complete(body: Readonly<Record<string, unknown>>): Promise<Response> {
+  async function complete(
+    body: Readonly<Record<string, unknown>>,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Response> {
     return fetch(`${service.url}/v1/completions`, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", ...headers },
       body: JSON.stringify({ temperature: 0, ...body }),
     });
   }
 });
+
+/** Every label with its value, over all metrics. */
+async function labelsOf(url: string): Promise<Set<string>> {
+  return new Set([...(await scrape(url)).keys()].flatMap((series) => series.match(/\w+="[^"]*"/g) ?? []));
+}
 
 interface OpenAiUsage {
   readonly prompt_tokens: number;

@@ -56,6 +56,7 @@ class TestRunner {
     return {
       stateChanged: () => this.#events.dispatchEvent(new Event("change")),
       stepped: () => undefined,
+      beat: () => undefined,
     };
   }
 

@@ -45,6 +45,7 @@ async function start(path: string, silenceMs?: number, described = path): Promis
       changes.dispatchEvent(new Event("change"));
     },
     stepped: () => undefined,
+    beat: () => undefined,
   };
   const runner = new RunnerProcess(
     { gpu: "off", threads: 1 },
@@ -129,7 +130,7 @@ test("a runner sees none of the server's secrets", async () => {
 
 test("a state is only followed by one that the lifecycle allows", () => {
   const warming: RunnerState = { name: "warming" };
-  const failed: RunnerState = { name: "failed", cause: "", refused: false };
+  const failed: RunnerState = { name: "failed", cause: "", refused: false, exit: "crash" };
   assert.equal(transition({ name: "loading", progress: 1 }, warming), warming);
   assert.equal(transition({ name: "draining" }, warming), undefined);
   assert.equal(transition(failed, { name: "stopped" }), undefined);

@@ -24,12 +24,6 @@ export function sample(scraped: Scrape, name: string, labels: Readonly<Record<st
   return scraped.get(series(name, pairs)) ?? 0;
 }
 
-/** The values that a label takes, over all metrics. */
-export function labelValues(scraped: Scrape, label: string): string[] {
-  const pattern = new RegExp(`[{,]${label}="([^"]*)"`);
-  return [...new Set([...scraped.keys()].flatMap((name) => pattern.exec(name)?.[1] ?? []))];
-}
-
 function series(name: string, pairs: readonly string[]): string {
   return pairs.length === 0 ? name : `${name}{${[...pairs].sort().join(",")}}`;
 }

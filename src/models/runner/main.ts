@@ -20,6 +20,9 @@ import { StepLoop } from "./step-loop.ts";
 
 const heartbeatMs = 1_000;
 
+/** How often a timer is looked at for being late. */
+const loopCheckMs = 100;
+
 /** llama.cpp says why a load failed in its log, not in what it returns; this many of its last complaints are kept. */
 const keptComplaints = 5;
 
@@ -77,8 +80,16 @@ async function load({ backend, threads }: Prepared, command: LoadCommand): Promi
 }
 
 function serve(loop: StepLoop): void {
+  let loopDelays: number[] = [];
+  let due = performance.now() + loopCheckMs;
   setInterval(() => {
-    send({ type: "heartbeat", statistics: loop.statistics });
+    const now = performance.now();
+    loopDelays.push(Math.max(0, now - due) / 1_000);
+    due = now + loopCheckMs;
+  }, loopCheckMs);
+  setInterval(() => {
+    send({ type: "heartbeat", statistics: loop.statistics, loopDelays });
+    loopDelays = [];
   }, heartbeatMs);
   loop.run().then(
     () => process.exit(0),

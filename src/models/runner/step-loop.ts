@@ -206,6 +206,7 @@ export class StepLoop {
       const tokens = generation.prompt.subarray(position, position + take);
       batch.push({ slot, position, tokens, wantsLogits: take === generation.remainingPrompt });
       owners.push(generation);
+      this.#step.prefilled += tokens.length;
     }
     await this.#compute(batch, owners, this.#prefillThreads, (tokens, elapsedMs, now) => {
       this.#pace.observe(tokens, elapsedMs);
@@ -264,13 +265,13 @@ export class StepLoop {
   }
 
   #flush(): void {
-    const { started, outputs, ended } = this.#step;
-    if (started.length + outputs.length + ended.length === 0) return;
+    const { prefilled, started, outputs, ended } = this.#step;
+    if (prefilled + started.length + outputs.length + ended.length === 0) return;
     this.#send({ ...this.#step, at: performance.now() });
     this.#step = emptyStep();
   }
 }
 
 function emptyStep(): StepEvent {
-  return { type: "step", at: 0, started: [], outputs: [], ended: [] };
+  return { type: "step", at: 0, prefilled: 0, started: [], outputs: [], ended: [] };
 }

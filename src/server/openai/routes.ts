@@ -78,7 +78,7 @@ function commonFields(body: ChatCompletionRequest | CompletionRequest) {
 }
 
 async function answer(
-  { generations, pool, auth }: ServerContext,
+  { generations, pool, auth, correlations }: ServerContext,
   asked: Request,
   response: Response,
   endpoint: "chat" | "completions",
@@ -90,7 +90,8 @@ async function answer(
   const id = `${rendering.idPrefix}${randomUUID()}`;
   const isStream = body.stream === true;
   const detachment = detachmentIn(asked, isStream);
-  const generation = generations.begin(owner, id, { endpoint, transport: isStream ? "sse" : "http" }, request, detachment);
+  const origin = { endpoint, transport: isStream ? "sse" : "http", ...correlations.of(asked) } as const;
+  const generation = generations.begin(owner, id, origin, request, detachment);
   // Here, unlike on the WebSocket, a client that goes away wants no more, unless it said so: the official clients abort so.
   if (detachment === undefined) {
     response.on("close", () => {

@@ -30,7 +30,7 @@ export class Responder {
   }
 
   /** @throws {LlamapodError} */
-  respond(caller: Caller, request: ResponseRequest, transport: Origin["transport"]): Responding {
+  respond(caller: Caller, request: ResponseRequest, origin: Omit<Origin, "endpoint">): Responding {
     requireScope(caller, "chat");
     const { generations, pool } = this.#context;
     const owner = caller.id;
@@ -43,7 +43,7 @@ export class Responder {
     const generation = generations.begin(
       owner,
       id,
-      { endpoint: "responses", transport },
+      { endpoint: "responses", ...origin },
       {
         model,
         prompt: { kind: "chat", messages: [...system, ...said] },

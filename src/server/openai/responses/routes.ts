@@ -8,12 +8,13 @@ import type { ResponseEvent } from "./events.ts";
 import type { Responder } from "./responder.ts";
 
 /** OpenAI's Responses API over HTTP. */
-export function responseRoutes({ auth }: ServerContext, responder: Responder): Router {
+export function responseRoutes({ auth, correlations }: ServerContext, responder: Responder): Router {
   const router = Router();
   router.post("/v1/responses", async (request: Request, response: Response) => {
     const body = parseRequest(responseRequest, request.body);
     const isStream = body.stream === true;
-    const responding = responder.respond(auth.callerOf(request), body, isStream ? "sse" : "http");
+    const origin = { transport: isStream ? "sse" : "http", ...correlations.of(request) } as const;
+    const responding = responder.respond(auth.callerOf(request), body, origin);
     const gone = new AbortController();
     response.on("close", () => {
       gone.abort();

@@ -3,7 +3,8 @@ import { describeError, LlamapodError, toLlamapodError } from "../../../protocol
 import { parseRequest } from "../../../protocol/openai.ts";
 import { responseCreate } from "../../../protocol/responses.ts";
 import { closeCodes } from "../../../protocol/stream.ts";
-import type { SocketSession, Transport } from "../../../stream/session.ts";
+import type { BeginRequest, SocketSession, Transport } from "../../../stream/session.ts";
+import type { ConnectionMetrics } from "../../../health/metrics/connection-metrics.ts";
 import type { Responder } from "./responder.ts";
 
 /** Requests of one lane that may wait for the one before them. */
@@ -17,16 +18,20 @@ export class ResponsesSession implements SocketSession {
   readonly #transport: Transport;
   readonly #caller: Caller;
   readonly #responder: Responder;
+  readonly #metrics: ConnectionMetrics;
+  readonly #begin: BeginRequest;
   readonly #gone = new AbortController();
   readonly #lanes = new Map<string | undefined, Promise<void>>();
   #waiting = 0;
   #wakes: (() => void)[] = [];
   #lastMessageAt = performance.now();
 
-  constructor(transport: Transport, caller: Caller, responder: Responder) {
+  constructor(transport: Transport, caller: Caller, responder: Responder, metrics: ConnectionMetrics, begin: BeginRequest) {
     this.#transport = transport;
     this.#caller = caller;
     this.#responder = responder;
+    this.#metrics = metrics;
+    this.#begin = begin;
   }
 
   get idleMs(): number {
@@ -37,6 +42,7 @@ export class ResponsesSession implements SocketSession {
     this.#lastMessageAt = performance.now();
     try {
       const { stream_id: lane, ...request } = parseRequest(responseCreate, parseJson(text));
+      this.#metrics.received("response.create");
       if (this.#waiting >= mostWaiting) {
         throw new LlamapodError("too_many_generations", `${mostWaiting} requests wait on this connection, which is the limit.`);
       }
@@ -74,7 +80,7 @@ export class ResponsesSession implements SocketSession {
 
   async #answer(request: Parameters<Responder["respond"]>[1], lane: string | undefined): Promise<void> {
     if (this.#gone.signal.aborted) return;
-    const responding = this.#responder.respond(this.#caller, request, "ws");
+    const responding = this.#responder.respond(this.#caller, request, { transport: "ws", ...this.#begin("responses") });
     for await (const events of responding.stream(this.#gone.signal)) {
       for (const event of events) this.#send(event, lane);
       if (this.#transport.congested) await new Promise<void>((resolve) => this.#wakes.push(resolve));
@@ -88,9 +94,11 @@ export class ResponsesSession implements SocketSession {
     if (code === "invalid_json") this.#transport.close(closeCodes.tooManyBadMessages, "the message is not JSON");
   }
 
-  #send(event: object, lane: string | undefined): void {
-    if (!this.#gone.signal.aborted)
-      this.#transport.send(JSON.stringify(lane === undefined ? event : { ...event, stream_id: lane }));
+  #send(event: Readonly<Record<string, unknown>> & { readonly type: string }, lane: string | undefined): void {
+    if (this.#gone.signal.aborted) return;
+    const text = JSON.stringify(lane === undefined ? event : { ...event, stream_id: lane });
+    this.#metrics.sent(event.type, Buffer.byteLength(text));
+    this.#transport.send(text);
   }
 }
 

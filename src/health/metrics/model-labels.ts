@@ -1,0 +1,29 @@
+/** Label of everything that has none of its own. */
+export const otherModel = "_other";
+
+/**
+ * The values of the label `model`: ids of the catalogue, and no more than so many of them, because every one is worth
+ * hundreds of series. A folder with a thousand files must not make a scrape slow.
+ */
+export class ModelLabels {
+  readonly #known = new Set<string>();
+  readonly #most: number;
+  readonly #onOverflow: () => void;
+
+  constructor(most: number, onOverflow: () => void) {
+    this.#most = most;
+    this.#onOverflow = onOverflow;
+  }
+
+  /** @param modelId of the catalogue; undefined where a request has named none that is in it */
+  of(modelId: string | undefined): string {
+    if (modelId === undefined) return otherModel;
+    if (this.#known.has(modelId)) return modelId;
+    if (this.#known.size >= this.#most) {
+      this.#onOverflow();
+      return otherModel;
+    }
+    this.#known.add(modelId);
+    return modelId;
+  }
+}
