@@ -10,6 +10,7 @@ import { renderTable } from "./report/table.ts";
 import { findWarnings } from "./report/warnings.ts";
 import { runRounds, type RoundResult } from "./rounds.ts";
 import { makeScenarios } from "./scenarios/all.ts";
+import { benchScrape } from "./scrape/main.ts";
 import { benchStreams } from "./streams/main.ts";
 import { benchSwitching } from "./switching/main.ts";
 import { buildLlamaServer } from "./servers/build-llama-server.ts";
@@ -86,6 +87,13 @@ program
   .option("--rate <n>", "tokens a second of each stream", count, 50)
   .option("--seconds <n>", "length of each measurement", count, 30)
   .action(benchStreams);
+
+program
+  .command("scrape")
+  .description("measures what a scrape of /metrics costs, with models that have done some of everything")
+  .option("--models <n>", "loaded models", count, 10)
+  .option("--scrapes <n>", "of each format", count, 300)
+  .action(benchScrape);
 
 program
   .command("switching")
