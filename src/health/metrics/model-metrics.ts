@@ -3,11 +3,15 @@ import * as buckets from "./buckets.ts";
 import type { Instruments } from "./instruments.ts";
 import type { ModelLabels } from "./model-labels.ts";
 
+const evictionReasons = ["room", "idle", "requested"] as const;
+
 /** How a model came to leave: to make room, for want of work, or because somebody asked. */
-export type EvictionReason = "room" | "idle" | "requested";
+export type EvictionReason = (typeof evictionReasons)[number];
+
+const exitReasons = ["requested", "refused", "crash", "signal", "memory", "silence"] as const;
 
 /** Why a runner ended. */
-export type ExitReason = "requested" | "refused" | "crash" | "signal" | "memory" | "silence";
+export type ExitReason = (typeof exitReasons)[number];
 
 /** Why a model was not loaded. */
 export type LoadFailure = "refused" | "crashed" | "memory";
@@ -101,6 +105,11 @@ export class ModelMetrics {
   /** The instruments of one model's runner. */
   runner(modelId: string): RunnerMetrics {
     const labels = { model: this.#models.of(modelId) };
+    // A counter that is there from the start has a rate when it counts for the first time.
+    for (const reason of exitReasons) this.#exits.inc({ ...labels, reason }, 0);
+    for (const reason of evictionReasons) this.#evictions.inc({ ...labels, reason }, 0);
+    this.#restarts.inc(labels, 0);
+    this.#parked.inc(labels, 0);
     const queue = this.#queueSeconds.labels(labels);
     const prefill = this.#prefillSeconds.labels(labels);
     const decode = this.#decodeSeconds.labels(labels);

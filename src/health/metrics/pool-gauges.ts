@@ -32,7 +32,11 @@ type RunnerMeasurement = PoolMeasurement["runners"][number];
 /** Gauges of the pool, read at every scrape. Reading them loads nothing. */
 export function observePool(make: Instruments, models: ModelLabels, measure: () => PoolMeasurement): void {
   make.measured("llamapod_requests_waiting", "Generations that wait for a slot, by why.", ["model", "reason"], (gauge) => {
-    for (const { modelId, reason } of measure().waiting) gauge.inc({ model: models.of(modelId), reason });
+    const { runners, waiting } = measure();
+    for (const { modelId } of runners) {
+      for (const reason of ["slot", "loading", "memory"]) gauge.set({ model: models.of(modelId), reason }, 0);
+    }
+    for (const { modelId, reason } of waiting) gauge.inc({ model: models.of(modelId), reason });
   });
   make.measured("llamapod_queue_depth", "Generations that wait, of all models.", [], (gauge) => {
     gauge.set(measure().waiting.length);

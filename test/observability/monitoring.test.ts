@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { parse } from "yaml";
+import { z } from "zod";
+import { startService, type RunningService } from "../support/service.ts";
+import { readDashboard } from "./dashboard.ts";
+import { monitoring, Prometheus, skipWithoutPrometheus } from "./prometheus.ts";
+import { makeTraffic } from "./traffic.ts";
+
+/** Rounds of traffic after which every expression has long had an answer. */
+const mostRounds = 40;
+
+const rule = z.object({ record: z.string().optional(), alert: z.string().optional(), expr: z.string() });
+const rules = ["recording", "alerts"].flatMap((file) => {
+  const { groups } = z
+    .object({ groups: z.array(z.object({ rules: z.array(rule) })) })
+    .parse(parse(readFileSync(join(monitoring, "rules", `${file}.yml`), "utf8")));
+  return groups.flatMap((group) => group.rules);
+});
+
+describe("monitoring", { skip: skipWithoutPrometheus }, () => {
+  let service: RunningService;
+  let prometheus: Prometheus;
+
+  before(async () => {
+    service = await startService(["llama", "gpt2"], { slots: 2, maxQueue: 4 });
+    prometheus = await Prometheus.start(service.url);
+  });
+  after(async () => {
+    await prometheus[Symbol.asyncDispose]();
+    await service[Symbol.asyncDispose]();
+  });
+
+  test("the rules pass their own tests, and promtool's lint", () => {
+    promtool("check", "config", join(monitoring, "prometheus.yml"));
+    promtool("check", "rules", "--lint=all", "--lint-fatal", ...files("recording", "alerts"));
+    promtool("test", "rules", join(monitoring, "rules.test.yml"));
+  });
+
+  test("every alert has a test of its own", () => {
+    const tests = readFileSync(join(monitoring, "rules.test.yml"), "utf8");
+    const alerts = rules.flatMap(({ alert }) => alert ?? []);
+    assert.deepEqual(
+      alerts.filter((alert) => !tests.includes(`alertname: ${alert}\n`)),
+      [],
+    );
+  });
+
+  test("a real Prometheus has an answer to every panel and every recording rule", async () => {
+    const expressions = [
+      ...readDashboard().panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
+      ...rules.flatMap(({ record, expr }) => (record === undefined ? [] : [record, expr])),
+    ];
+    assert.ok(expressions.length > 60);
+    let unanswered: readonly string[] = expressions;
+    for (let round = 0; unanswered.length > 0 && round < mostRounds; round++) {
+      await makeTraffic(service.url, round);
+      const answered = await Promise.all(unanswered.map((expression) => hasAnswer(expression)));
+      unanswered = unanswered.filter((_, index) => answered[index] !== true);
+    }
+    assert.deepEqual(unanswered, []);
+  });
+
+  test("alerts and annotations are understood, and name only what there is", async () => {
+    const names = z.array(z.string()).parse(await prometheus.get("label/__name__/values"));
+    for (const expression of [...rules.map(({ expr }) => expr), ...readDashboard().annotations]) {
+      await prometheus.query(expression);
+      const named = expression.match(/\b(?:model:)?llamapod_\w+(?::\w+)?/g) ?? [];
+      assert.deepEqual(
+        named.filter((name) => !names.includes(name)),
+        [],
+        expression,
+      );
+    }
+    const { groups } = z
+      .object({ groups: z.array(z.object({ rules: z.array(z.object({ name: z.string(), health: z.string() })) })) })
+      .parse(await prometheus.get("rules"));
+    assert.deepEqual(
+      groups.flatMap((group) => group.rules).filter(({ health }) => health !== "ok"),
+      [],
+    );
+  });
+
+  test("exemplars lead from a bucket to a request", async () => {
+    const now = Date.now() / 1_000;
+    const range = { start: String(now - 600), end: String(now + 1) };
+    const query = "llamapod_time_to_first_token_seconds_bucket";
+    const exemplars = z
+      .array(z.object({ exemplars: z.array(z.object({ labels: z.record(z.string(), z.string()) })) }))
+      .parse(await prometheus.get("query_exemplars", { query, ...range }));
+    assert.match(exemplars[0]?.exemplars[0]?.labels["request_id"] ?? "", /^[0-9a-f-]{36}$/);
+  });
+
+  async function hasAnswer(expression: string): Promise<boolean> {
+    return (await prometheus.query(expression)).some(({ value: [, value] }) => value !== "NaN");
+  }
+});
+
+function files(...names: readonly string[]): string[] {
+  return names.map((name) => join(monitoring, "rules", `${name}.yml`));
+}
+
+function promtool(...args: readonly string[]): void {
+  const { status, stdout, stderr } = spawnSync("promtool", args, { encoding: "utf8" });
+  assert.equal(status, 0, stdout + stderr);
+}
