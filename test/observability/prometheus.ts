@@ -81,7 +81,7 @@ export class Prometheus implements AsyncDisposable {
   }
 
   async get(path: string, parameters: Readonly<Record<string, string>> = {}): Promise<unknown> {
-    const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+    const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(parameters).toString()}`);
     const parsed = answer.parse(await response.json());
     if (parsed.status === "error") throw new Error(`${parsed.error} in ${JSON.stringify(parameters)}`);
     return parsed.data;
