@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-const ownFolders = ["cli", "client", "health", "models", "page", "protocol", "server", "stream"];
+const ownFolders = ["cli", "client", "health", "logging", "models", "page", "protocol", "server", "stream"];
 
 /** Imports point down: main -> server -> stream -> models -> protocol; health is told by all and asks none. */
 function mayImport(folder, allowed) {
@@ -87,6 +87,7 @@ export default defineConfig(
   restrictImports("src", []),
   mayImport("protocol", []),
   mayImport("health", ["protocol"]),
+  mayImport("logging", ["protocol"]),
   mayImport("models", ["protocol", "health"]),
   restrictImports(
     "src/models/runner",
@@ -99,9 +100,11 @@ export default defineConfig(
     [web],
   ),
   mayImport("stream", ["models", "protocol", "health"]),
-  restrictImports("src/server", patternsOf(mayImport("server", ["stream", "models", "protocol", "health"])).slice(0, 2), [
-    engine,
-  ]),
+  restrictImports(
+    "src/server",
+    patternsOf(mayImport("server", ["stream", "models", "protocol", "health", "logging"])).slice(0, 2),
+    [engine],
+  ),
   restrictImports(
     "src/cli",
     [

@@ -108,6 +108,15 @@ const schema = z.strictObject({
     .default(false)
     .describe("listen beyond this machine although anyone who gets through may use the server"),
   logLevel: z.enum(logLevels).default("info").describe("least level that is logged"),
+  llamaLogLevel: z.enum(logLevels).default("warn").describe("least level at which llama.cpp's own lines are logged"),
+  logFile: z
+    .string()
+    .min(1)
+    .transform(withHome)
+    .optional()
+    .describe("file that gets the log too, readable by its owner and group (default: none)"),
+  logFileBytes: bytes.default(10 * 1024 * 1024).describe("size of the log file, in bytes or such as 10MiB, before a new one"),
+  logFileCount: count(1, 1_000).default(5).describe("full log files that are kept, as FILE.1 and so on"),
 });
 
 export type Config = z.output<typeof schema>;

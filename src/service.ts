@@ -4,6 +4,7 @@ import { ConfigError, type Config } from "./config.ts";
 import { Metrics } from "./health/metrics/metrics.ts";
 import { Probes } from "./health/probes.ts";
 import { passiveTracing } from "./health/tracing/passive.ts";
+import { LogLevels } from "./logging/levels.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
 import { modelSources } from "./models/sources.ts";
@@ -60,13 +61,14 @@ export class Service {
    * @throws {Error} when it cannot listen; {LlamapodError} for a wrong model
    */
   static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
+    const logLevels = new LogLevels(log, config.llamaLogLevel);
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version, engineVersion);
     const catalogue = new Catalogue(modelSources(config), log);
     await catalogue.scan();
     const pool = new Pool(config, catalogue, metrics, log);
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
-    const generations = new Generations(pool, metrics, {
+    const generations = new Generations(pool, metrics, log, {
       graceMs: config.graceSeconds * 1_000,
       retentionMs: config.retentionSeconds * 1_000,
       limits: config,
@@ -90,6 +92,7 @@ export class Service {
       correlations: new Correlations(passiveTracing),
       metricsPort: config.metricsPort,
       log,
+      logLevels,
       allowedHosts,
       allowedOrigins,
       auth,
@@ -108,7 +111,7 @@ export class Service {
     });
     catalogue.watch();
     const url = `http://${urlHost(config.host)}:${port}`;
-    if (metricsPort !== undefined) log.info({ url: `http://${urlHost(config.host)}:${metricsPort}/metrics` }, "metrics");
+    if (metricsPort !== undefined) log.info({ metrics_url: `http://${urlHost(config.host)}:${metricsPort}/metrics` }, "metrics");
     return new Service(url, metrics, catalogue, pulls, pool, probes, generations, listener, config.drainSeconds);
   }
 

@@ -1,7 +1,8 @@
 import { Command, Option } from "commander";
-import { pino, type Logger } from "pino";
+import type { Logger } from "pino";
 import { stringify } from "yaml";
 import { loadConfig, settings, type Config } from "../config.ts";
+import { openLog, type Logging } from "../logging/logger.ts";
 import { LlamapodError } from "../protocol/errors.ts";
 import { Service } from "../service.ts";
 import { CommandError, exitCodes } from "./exit-codes.ts";
@@ -33,7 +34,7 @@ Examples:
 }
 
 async function serve(config: Config): Promise<void> {
-  const log = createLogger(config.logLevel);
+  const { log, close } = tryToOpenLog(config);
   const service = await start(config, log);
   log.info({ url: service.url }, `chat page at ${service.url}/`);
   let stopping = false;
@@ -44,13 +45,16 @@ async function serve(config: Config): Promise<void> {
     }
     stopping = true;
     log.info({ signal }, "shutting down: answers under way may end, a second signal hurries");
-    service.stop().then(
-      () => process.exit(0),
-      (err: unknown) => {
-        log.fatal({ err }, "shutting down failed");
-        process.exit(1);
-      },
-    );
+    service
+      .stop()
+      .then(close)
+      .then(
+        () => process.exit(0),
+        (err: unknown) => {
+          log.fatal({ err }, "shutting down failed");
+          process.exit(1);
+        },
+      );
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
@@ -69,12 +73,14 @@ async function start(config: Config, log: Logger): Promise<Service> {
   }
 }
 
-function createLogger(level: string): Logger {
-  if (!process.stdout.isTTY) return pino({ level });
-  return pino({
-    level,
-    transport: { target: "pino-pretty", options: { ignore: "pid,hostname", translateTime: "SYS:HH:MM:ss" } },
-  });
+/** @throws {CommandError} where the log file cannot be written */
+function tryToOpenLog(config: Config): Logging {
+  try {
+    return openLog(config);
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new CommandError("usage", `The log file ${config.logFile ?? ""} cannot be written: ${reason}.`, thrown);
+  }
 }
 
 /** Such as a port in use, one that only root may take, an address that is not this machine's, or an unknown name. */

@@ -7,6 +7,8 @@ import type { Timings, Usage } from "../protocol/stream.ts";
 export interface JobRequest {
   /** Unique in this server. */
   readonly id: string;
+  /** For the log. */
+  readonly requestId: string;
   readonly modelId: string;
   /** Otherwise any model will do that is the active one. */
   readonly namesModel: boolean;
@@ -129,10 +131,11 @@ export class Job {
   }
 
   command(): GenerateCommand {
-    const { id, prompt, sampling, maxTokens, stop, ignoreEndOfTurn } = this.request;
+    const { id, requestId, prompt, sampling, maxTokens, stop, ignoreEndOfTurn } = this.request;
     return {
       type: "generate",
       id,
+      requestId,
       prompt: prompt.kind === "chat" ? { kind: "chat", messages: [...prompt.messages] } : prompt,
       sampling,
       maxTokens,

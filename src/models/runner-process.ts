@@ -64,6 +64,8 @@ export class RunnerProcess {
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
   #log: Logger;
+  /** Its lines have a level of their own. */
+  #engineLog: Logger;
   #observer: RunnerObserver;
   #onEstimated: (memory: Memory) => void = () => undefined;
   readonly #lastLines: string[] = [];
@@ -86,6 +88,7 @@ export class RunnerProcess {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
     this.#log = log.child({ runner: this.#child.pid });
+    this.#engineLog = this.#log.child({ component: "llama.cpp" });
     this.#child.on("message", (message) => {
       this.#receive(message);
     });
@@ -111,6 +114,7 @@ export class RunnerProcess {
   /** Loads a model. From here on the runner belongs to it. */
   load(modelId: string, command: LoadCommand, observer: RunnerObserver): void {
     this.#log = this.#log.child({ model: modelId });
+    this.#engineLog = this.#engineLog.child({ model: modelId });
     this.#observer = observer;
     this.#ask(command);
   }
@@ -174,7 +178,8 @@ export class RunnerProcess {
         this.#observer.beat(event.loopDelays);
         break;
       case "log":
-        this.#log[event.level](event.message);
+        if (event.source === "llama.cpp") this.#engineLog[event.level](event.message);
+        else this.#log[event.level]({ request_id: event.requestId }, event.message);
         break;
       case "prepared":
         this.#unanswered--;

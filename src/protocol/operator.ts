@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { errorCodes } from "./errors.ts";
+import { logLevels } from "./runner.ts";
 import { modelState } from "./stream.ts";
 
 /** What the operator's routes under `/api` answer. */
@@ -47,6 +48,11 @@ export const operationObject = z.object({
   total_bytes: bytes,
   error: z.object({ code: z.enum(errorCodes), message: z.string() }).nullable(),
 });
+
+/** What writes log lines, and from which level on. */
+export const logLevelsObject = z.object({ server: z.enum(logLevels), "llama.cpp": z.enum(logLevels) });
+
+export const logLevelsChange = z.strictObject(logLevelsObject.partial().shape);
 
 export type ModelObject = z.output<typeof modelObject>;
 export type PlanObject = z.output<typeof planObject>;

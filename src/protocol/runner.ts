@@ -38,6 +38,8 @@ const loadCommand = z.strictObject({
 const generateCommand = z.strictObject({
   type: z.literal("generate"),
   id: z.string(),
+  /** For the log. */
+  requestId: z.string(),
   prompt: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("chat"), messages: z.array(chatMessage) }),
     z.strictObject({ kind: z.literal("text"), text: z.string() }),
@@ -140,7 +142,15 @@ export const runnerEvent = z.discriminatedUnion("type", [
     /** How late timers have fired since the last one, in seconds each. */
     loopDelays: z.array(z.number()),
   }),
-  z.strictObject({ type: z.literal("log"), level: z.enum(logLevels), message: z.string() }),
+  z.strictObject({
+    type: z.literal("log"),
+    /** Whose words they are. */
+    source: z.enum(["runner", "llama.cpp"]),
+    level: z.enum(logLevels),
+    message: z.string(),
+    /** The request that it is about. */
+    requestId: z.string().optional(),
+  }),
 ]);
 
 export type PrepareCommand = z.output<typeof prepareCommand>;
@@ -151,6 +161,7 @@ export type GenerateCommand = z.output<typeof generateCommand>;
 export type RunnerCommand = z.output<typeof runnerCommand>;
 export type RunnerEvent = z.output<typeof runnerEvent>;
 export type StepEvent = Extract<RunnerEvent, { type: "step" }>;
+export type LogEvent = Extract<RunnerEvent, { type: "log" }>;
 export type EndedEvent = z.output<typeof ended>;
 export type LoadedModel = z.output<typeof loadedModel>;
 export type SlotStatistics = z.output<typeof slotStatistics>;

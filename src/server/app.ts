@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import express, { type Express, type Request, type Response, type Router as ExpressRouter } from "express";
 import type { Probe } from "../health/probes.ts";
 import { LlamapodError } from "../protocol/errors.ts";
+import { logLevelRoutes } from "./api/log-levels.ts";
 import { modelRoutes } from "./api/models.ts";
 import { operationRoutes } from "./api/operations.ts";
 import { ticketRoutes } from "./auth/routes.ts";
@@ -45,6 +46,7 @@ export function createApp(context: ServerContext, responder: Responder): Express
   app.use(responseRoutes(context, responder));
   app.use(modelRoutes(context));
   app.use(operationRoutes(context));
+  app.use(logLevelRoutes(context));
   app.use((request) => {
     throw new LlamapodError("not_found", `There is no ${request.method} ${request.path}.`);
   });

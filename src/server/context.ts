@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { LogLevels } from "../logging/levels.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Probes } from "../health/probes.ts";
 import type { Metrics } from "../health/metrics/metrics.ts";
@@ -20,6 +21,7 @@ export interface ServerContext {
   /** `/metrics` is on a port of its own. */
   readonly metricsPort: number | undefined;
   readonly log: Logger;
+  readonly logLevels: LogLevels;
   readonly allowedHosts: readonly string[];
   readonly allowedOrigins: readonly string[];
   readonly auth: Authenticator;

@@ -91,6 +91,22 @@ export class Generation implements JobObserver {
     return this.#subscribers.size;
   }
 
+  /** For the log: what came of it, without a word of what was said. */
+  get ending(): Readonly<Record<string, string | number | undefined>> {
+    const model = this.#modelId;
+    const last = this.#log.at(-1);
+    if (last?.type === "error") return { model, outcome: last.code };
+    if (last?.type !== "done") return { model };
+    const { usage, timings } = last;
+    return {
+      model,
+      outcome: last.finish_reason,
+      ...usage,
+      ttft_ms: timings.ttft_ms,
+      tokens_per_s: timings.decode_tokens_per_second,
+    };
+  }
+
   /** The error it ended in, if it did. */
   get error(): ServerMessageOf<"error"> | undefined {
     const last = this.#log.at(-1);

@@ -1,4 +1,5 @@
 import { createHash, randomInt, randomUUID } from "node:crypto";
+import type { Logger } from "pino";
 import type { Limits } from "../protocol/limits.ts";
 import type { Metrics } from "../health/metrics/metrics.ts";
 import type { JobRequest } from "../models/job.ts";
@@ -70,12 +71,14 @@ interface Entry {
 export class Generations {
   readonly #pool: Pool;
   readonly #metrics: Metrics;
+  readonly #log: Logger;
   readonly #settings: GenerationSettings;
   readonly #entries = new Map<string, Entry>();
   readonly #expired = new Set<string>();
 
-  constructor(pool: Pool, metrics: Metrics, settings: GenerationSettings) {
+  constructor(pool: Pool, metrics: Metrics, log: Logger, settings: GenerationSettings) {
     this.#pool = pool;
+    this.#log = log;
     this.#metrics = metrics;
     this.#settings = settings;
     metrics.observeStreams(() => ({
@@ -110,8 +113,12 @@ export class Generations {
     this.#checkRoom(owner);
     clearTimeout(known?.timer);
     const { maxLogBytes } = this.#settings.limits;
-    const generation = new Generation(id, origin, this.#metrics, maxLogBytes, ({ error }) => {
+    const generation = new Generation(id, origin, this.#metrics, maxLogBytes, ({ ending, error }) => {
       this.#keep(key);
+      this.#log.info(
+        { request_id: origin.requestId, trace_id: origin.span.traceId, generation: id, ...ending },
+        "generation ended",
+      );
       // What it failed of may be unknown to the pool.
       if (error !== undefined) this.#pool.cancel(entry.jobId);
     });
@@ -165,6 +172,7 @@ export class Generations {
     const { id: modelId, definition } = await this.#pool.resolve(request.model);
     const job: JobRequest = {
       id: entry.jobId,
+      requestId: entry.generation.origin.requestId,
       modelId,
       namesModel: request.model !== undefined,
       client: owner,

@@ -55,8 +55,8 @@ export class Loaded {
     const format = chatFormat(template, this.controlTokens);
     this.engine = engine;
     this.prompts = new PromptBuilder(engine, format, this.controlTokens);
-    this.#loop = new StepLoop(engine, this.prompts, format, batchSize, (step) => {
-      this.#take(step);
+    this.#loop = new StepLoop(engine, this.prompts, format, batchSize, (event) => {
+      if (event.type === "step") this.#take(event);
     });
     void this.#loop.run();
   }
@@ -86,6 +86,7 @@ export class Loaded {
       this.#pending.set(id, { tokens: [], text: "", started: undefined, onOutput, resolve });
       this.#loop.generate({
         type: "generate",
+        requestId: id,
         prompt: typeof prompt === "string" ? { kind: "text", text: prompt } : prompt,
         sampling: greedy,
         maxTokens: 24,

@@ -208,7 +208,7 @@ describe("metrics", () => {
       { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
     );
     await using split = await startService(["gpt2"], { metricsPort: 0 }, log);
-    const url = lines.find(({ msg }) => msg === "metrics")?.["url"];
+    const url = lines.find(({ msg }) => msg === "metrics")?.["metrics_url"];
     assert.ok(typeof url === "string");
     assert.match(await (await fetch(url)).text(), /^llamapod_ready 1$/m);
     assert.equal((await fetch(url.replace("/metrics", "/v1/models"))).status, 404);

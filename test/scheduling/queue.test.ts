@@ -18,6 +18,7 @@ let jobs = 0;
 function job(fields: Partial<JobRequest> = {}): Job {
   const request: JobRequest = {
     id: `job-${++jobs}`,
+    requestId: "of-a-test",
     modelId: "a",
     namesModel: false,
     client: "somebody",

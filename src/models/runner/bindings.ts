@@ -142,9 +142,9 @@ const logLevelNames = {
   [LlamaLogLevel.fatal]: "fatal",
   [LlamaLogLevel.error]: "error",
   [LlamaLogLevel.warn]: "warn",
-  [LlamaLogLevel.info]: "debug",
-  [LlamaLogLevel.log]: "debug",
-  [LlamaLogLevel.debug]: "trace",
+  [LlamaLogLevel.info]: "info",
+  [LlamaLogLevel.log]: "info",
+  [LlamaLogLevel.debug]: "debug",
 } as const;
 
 function bindingsOf(llama: Llama): Bindings {

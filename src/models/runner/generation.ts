@@ -15,6 +15,7 @@ export type Ending = "stop" | "length";
 /** One answer in the making: a prompt in a slot, the tokens sampled so far, and their text. */
 export class Generation {
   readonly id: string;
+  readonly requestId: string;
   readonly slot: Slot;
   readonly sampler: Sampler;
   /** What the slot must hold before the next token can be sampled. */
@@ -31,6 +32,7 @@ export class Generation {
     const roomTokens = engine.info.contextSize - given;
     const stops = command.prompt.kind === "chat" ? [...command.stop, ...format.stops] : command.stop;
     this.id = command.id;
+    this.requestId = command.requestId;
     this.slot = slot;
     this.prompt = prompt;
     this.sampler = engine.createSampler(command.sampling);

@@ -48,7 +48,7 @@ interface Prepared {
 async function prepare(command: PrepareCommand): Promise<Prepared> {
   const backend = await openBackend(command, (level, message) => {
     if (level === "error" || level === "fatal") complaints.push(message);
-    send({ type: "log", level, message });
+    send({ type: "log", source: "llama.cpp", level, message });
   });
   send({ type: "prepared", backend: backend.name, freeVideoMemory: backend.freeVideoMemory });
   return { backend, threads: command.threads, baseMemory: ownMemory() };
@@ -71,7 +71,8 @@ async function load({ backend, threads }: Prepared, command: LoadCommand): Promi
   const controlTokens = new Set(engine.controlTokenTexts(command.vocabularySize));
   const format = chatFormat(command.template, controlTokens);
   const prompts = new PromptBuilder(engine, format, controlTokens);
-  if (prompts.templateError !== undefined) send({ type: "log", level: "error", message: prompts.templateError.message });
+  if (prompts.templateError !== undefined)
+    send({ type: "log", source: "runner", level: "error", message: prompts.templateError.message });
   const loop = new StepLoop(engine, prompts, format, command.batchSize, send);
   await loop.warmUp();
   const memory = { ram: ownMemory(), vram: engine.videoMemory };
@@ -94,7 +95,7 @@ function serve(loop: StepLoop): void {
   loop.run().then(
     () => process.exit(0),
     (thrown: unknown) => {
-      sendAndExit({ type: "log", level: "fatal", message: `The step loop failed: ${String(thrown)}` }, 1);
+      sendAndExit({ type: "log", source: "runner", level: "fatal", message: `The step loop failed: ${String(thrown)}` }, 1);
     },
   );
 }

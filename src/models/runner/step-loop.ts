@@ -1,5 +1,5 @@
 import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
-import type { EndedEvent, GenerateCommand, SlotStatistics, StepEvent } from "../../protocol/runner.ts";
+import type { EndedEvent, GenerateCommand, LogEvent, SlotStatistics, StepEvent } from "../../protocol/runner.ts";
 import type { ChatFormat } from "./chat-formats.ts";
 import type { BatchEntry, Engine, Logits } from "./engine.ts";
 import { Generation, promptTokens } from "./generation.ts";
@@ -28,7 +28,7 @@ export class StepLoop {
   readonly #engine: Engine;
   readonly #prompts: PromptBuilder;
   readonly #format: ChatFormat;
-  readonly #send: (event: StepEvent) => void;
+  readonly #send: (event: StepEvent | LogEvent) => void;
   readonly #slots: readonly Slot[];
   readonly #batchSize: number;
   readonly #pace: PrefillPace;
@@ -43,7 +43,13 @@ export class StepLoop {
   #wake: (() => void) | undefined;
   #stopping = false;
 
-  constructor(engine: Engine, prompts: PromptBuilder, format: ChatFormat, batchSize: number, send: (event: StepEvent) => void) {
+  constructor(
+    engine: Engine,
+    prompts: PromptBuilder,
+    format: ChatFormat,
+    batchSize: number,
+    send: (event: StepEvent | LogEvent) => void,
+  ) {
     this.#engine = engine;
     this.#prompts = prompts;
     this.#format = format;
@@ -173,6 +179,7 @@ export class StepLoop {
       promptTokens: prompt.length - command.generated.length,
       cachedTokens: slot.length,
     });
+    this.#tell(command.requestId, `slot ${slot.id} holds ${slot.length} of the prompt's ${prompt.length} tokens`);
   }
 
   async #decode(): Promise<void> {
@@ -255,9 +262,15 @@ export class StepLoop {
   #end(generation: Generation, ended: EndedEvent): void {
     this.#step.ended.push(ended);
     this.#generations.delete(generation.id);
+    const how = ended.outcome === "finished" ? ended.reason : ended.code;
+    this.#tell(generation.requestId, `slot ${generation.slot.id} is free after ${generation.slot.length} tokens: ${how}`);
     generation.sampler.dispose();
     generation.slot.busy = false;
     generation.slot.lastUsed = ++this.#releases;
+  }
+
+  #tell(requestId: string, message: string): void {
+    this.#send({ type: "log", source: "runner", level: "debug", requestId, message });
   }
 
   #inSlotOrder(): Generation[] {

@@ -21,6 +21,8 @@ const schemas = {
   ModelStates: operator.modelObjects,
   Plan: operator.planObject,
   Operation: operator.operationObject,
+  LogLevels: operator.logLevelsObject,
+  LogLevelsChange: operator.logLevelsChange,
 } as const;
 
 type SchemaName = keyof typeof schemas;
@@ -141,13 +143,29 @@ const paths = {
       responses: { ...json("Operation"), ...failed("Problem") },
     },
   },
+  "/api/log-levels": {
+    get: { summary: "From which level on lines are logged", responses: { ...json("LogLevels"), ...failed("Problem") } },
+    patch: {
+      summary: "Changes that until the next start",
+      requestBody: body("LogLevelsChange"),
+      responses: { ...json("LogLevels"), ...failed("Problem") },
+    },
+  },
   "/health/live": probe("Whether the server works"),
   "/health/ready": probe("Whether the active model answers"),
   "/health/startup": probe("Whether the first model has been loaded"),
   "/metrics": {
     get: {
       summary: "Metrics for Prometheus",
-      responses: { "200": { description: "In the text format.", content: { "text/plain": { schema: { type: "string" } } } } },
+      responses: {
+        "200": {
+          description: "In the text format, or as OpenMetrics where that is asked for.",
+          content: {
+            "text/plain": { schema: { type: "string" } },
+            "application/openmetrics-text": { schema: { type: "string" } },
+          },
+        },
+      },
     },
   },
   "/openapi.json": document("This document"),
