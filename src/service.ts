@@ -3,7 +3,8 @@ import type { Logger } from "pino";
 import { ConfigError, type Config } from "./config.ts";
 import { Metrics } from "./health/metrics/metrics.ts";
 import { Probes } from "./health/probes.ts";
-import { passiveTracing } from "./health/tracing/passive.ts";
+import { openTracing } from "./health/tracing/open.ts";
+import type { Tracing } from "./health/tracing/span.ts";
 import { LogLevels } from "./logging/levels.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
@@ -23,6 +24,7 @@ const drainCheckMs = 50;
 export class Service {
   readonly url: string;
   readonly #metrics: Metrics;
+  readonly #tracing: Tracing;
   readonly #catalogue: Catalogue;
   readonly #pulls: Pulls;
   readonly #pool: Pool;
@@ -35,6 +37,7 @@ export class Service {
   private constructor(
     url: string,
     metrics: Metrics,
+    tracing: Tracing,
     catalogue: Catalogue,
     pulls: Pulls,
     pool: Pool,
@@ -45,6 +48,7 @@ export class Service {
   ) {
     this.url = url;
     this.#metrics = metrics;
+    this.#tracing = tracing;
     this.#catalogue = catalogue;
     this.#pulls = pulls;
     this.#pool = pool;
@@ -61,6 +65,7 @@ export class Service {
    * @throws {Error} when it cannot listen; {LlamapodError} for a wrong model
    */
   static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
+    const tracing = await openTracing(process.env, version, (message) => log.warn({ component: "opentelemetry" }, message));
     const logLevels = new LogLevels(log, config.llamaLogLevel);
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version, engineVersion);
@@ -89,7 +94,7 @@ export class Service {
       generations,
       metrics,
       probes,
-      correlations: new Correlations(passiveTracing),
+      correlations: new Correlations(tracing),
       metricsPort: config.metricsPort,
       log,
       logLevels,
@@ -112,7 +117,7 @@ export class Service {
     catalogue.watch();
     const url = `http://${urlHost(config.host)}:${port}`;
     if (metricsPort !== undefined) log.info({ metrics_url: `http://${urlHost(config.host)}:${metricsPort}/metrics` }, "metrics");
-    return new Service(url, metrics, catalogue, pulls, pool, probes, generations, listener, config.drainSeconds);
+    return new Service(url, metrics, tracing, catalogue, pulls, pool, probes, generations, listener, config.drainSeconds);
   }
 
   /** Lets running answers end, for as long as the configuration allows, then ends everything. */
@@ -129,6 +134,7 @@ export class Service {
     // In this order: what the pool ends is still told to its readers.
     await Promise.all([this.#pool.close(), this.#listener.close()]);
     this.#metrics.close();
+    await this.#tracing.close();
   }
 
   /** Lets a `stop` that is under way wait no longer. */

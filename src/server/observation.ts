@@ -45,7 +45,8 @@ function endSpan(
     "http.response.status_code": status,
     "llamapod.request_id": requestId,
   });
-  if (status >= 500) span.fail(`status ${status}`);
+  span.rename(`${method} ${route}`);
+  if (status >= 500) span.fail(String(status));
   span.end();
 }
 

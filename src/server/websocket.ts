@@ -5,7 +5,7 @@ import type { ConnectionMeasurement } from "../health/metrics/connection-metrics
 import type { Caller } from "../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { closeCodes, subprotocol } from "../protocol/stream.ts";
-import { Session, type BeginRequest, type SessionContext, type SocketSession, type Transport } from "../stream/session.ts";
+import { Session, type SessionContext, type SocketSession, type Transport } from "../stream/session.ts";
 import type { ServerContext } from "./context.ts";
 import { requestIdHeader, type Correlation } from "./correlation.ts";
 import { guard } from "./guard.ts";
@@ -154,14 +154,13 @@ export class WebSockets {
   #open(socket: WebSocket, { path, caller, correlation }: Admission): void {
     const { metrics, log, limits } = this.#context;
     const transport = new SocketTransport(socket);
-    const begin: BeginRequest = (endpoint) => ({
-      requestId: correlation.requestId,
-      span: correlation.span.child(endpoint, performance.now()),
-    });
     const session =
       path === paths.stream
-        ? new Session(transport, caller, this.#sessionContext(begin))
-        : new ResponsesSession(transport, caller, this.#responder, metrics.connections, begin);
+        ? new Session(transport, caller, this.#sessionContext(correlation))
+        : new ResponsesSession(transport, caller, this.#responder, metrics.connections, correlation);
+    // What is asked for over the connection is its child, and may come hours later.
+    correlation.span.rename(`GET ${path}`);
+    correlation.span.end();
     this.#countConnection(caller, 1);
     transport.onDrain = () => {
       session.drained();
@@ -180,18 +179,17 @@ export class WebSockets {
     socket.on("close", (code) => {
       stopHeartbeat();
       metrics.connections.closed(code);
-      correlation.span.end();
       this.#countConnection(caller, -1);
       this.#sessions.delete(socket);
       session.closed();
     });
   }
 
-  #sessionContext(begin: BeginRequest): SessionContext {
+  #sessionContext(correlation: Correlation): SessionContext {
     const { generations, pool, version, limits, metrics } = this.#context;
     return {
       metrics,
-      begin,
+      correlation,
       generations,
       pool,
       server: `llamapod/${version}`,

@@ -4,6 +4,7 @@ import type { Exemplar } from "../health/metrics/instruments.ts";
 import type { Door } from "../health/metrics/request-metrics.ts";
 import type { Span } from "../health/tracing/span.ts";
 import type { JobObserver, JobStart, QueueReason } from "../models/job.ts";
+import { GenerationTrace } from "./generation-trace.ts";
 import { describeError, LlamapodError, type ErrorCode } from "../protocol/errors.ts";
 import type { FinishReason } from "../protocol/request.ts";
 import type { ServerMessageOf, Timings, Usage } from "../protocol/stream.ts";
@@ -50,6 +51,7 @@ export class Generation implements JobObserver {
   readonly #log: Frame[] = [];
   readonly #hash = createHash("sha256");
   readonly #acceptedAt = performance.now();
+  readonly #trace: GenerationTrace;
   #state: "queued" | "running" | "ended" = "queued";
   /** What a client calls a model is no label of metrics until the catalogue knows it. */
   #modelId: string | undefined;
@@ -69,6 +71,7 @@ export class Generation implements JobObserver {
     this.id = id;
     this.origin = origin;
     this.#metrics = metrics;
+    this.#trace = new GenerationTrace(origin.span, id, this.#acceptedAt);
     this.#maxBytes = maxBytes;
     this.#ended = onEnded;
   }
@@ -149,10 +152,12 @@ export class Generation implements JobObserver {
     for (const subscriber of this.#subscribers) subscriber.queued(this.#lastQueued);
   }
 
-  started({ promptTokens, cachedTokens, loadMs }: JobStart): void {
+  started(start: JobStart): void {
+    const { promptTokens, cachedTokens, loadMs } = start;
     this.#state = "running";
     this.#startedAt = performance.now();
     this.#isCold = loadMs > 0;
+    this.#trace.started(start, this.#startedAt);
     this.#append({ type: "started", model: this.#modelId ?? "", prompt_tokens: promptTokens, cached_tokens: cachedTokens });
   }
 
@@ -160,6 +165,7 @@ export class Generation implements JobObserver {
     if (this.hasEnded) return;
     if (tokens > 0 && !this.#firstTokenSeen) {
       this.#firstTokenSeen = true;
+      this.#trace.firstToken(performance.now());
       const { transport } = this.origin;
       this.#metrics.requests.firstToken(this.#modelId, transport, this.#isCold, this.#elapsedSeconds(), this.#exemplar());
     }
@@ -175,6 +181,16 @@ export class Generation implements JobObserver {
   finished(reason: FinishReason, usage: Usage, timings: Timings): void {
     if (this.hasEnded) return;
     this.#end(reason === "cancelled" ? "cancelled" : "ok");
+    this.#trace.ended(
+      {
+        "gen_ai.operation.name": this.origin.endpoint === "completions" ? "text_completion" : "chat",
+        "gen_ai.response.model": this.#modelId ?? "",
+        "gen_ai.usage.output_tokens": usage.completion_tokens,
+        "llamapod.finish_reason": reason,
+        "llamapod.interruptions": timings.interruptions,
+      },
+      undefined,
+    );
     this.#append({ type: "done", finish_reason: reason, usage, timings, text_sha256: this.#hash.digest("hex") });
     this.#ended(this);
   }
@@ -182,6 +198,7 @@ export class Generation implements JobObserver {
   failed(error: LlamapodError): void {
     if (this.hasEnded) return;
     this.#end(error.code);
+    this.#trace.ended({}, error.code);
     this.#append(errorMessage(error));
     this.#ended(this);
   }

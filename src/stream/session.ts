@@ -30,12 +30,10 @@ export interface Transport {
   close(code: number, reason: string): void;
 }
 
-/** Of each request that comes over a connection: its own stretch of the trace, under the id of the connection. */
-export type BeginRequest = (endpoint: Origin["endpoint"]) => Pick<Origin, "requestId" | "span">;
-
 export interface SessionContext {
   readonly metrics: Metrics;
-  readonly begin: BeginRequest;
+  /** What everything is said under that comes over the connection. */
+  readonly correlation: Pick<Origin, "requestId" | "span">;
   readonly generations: Generations;
   readonly pool: Pool;
   readonly server: string;
@@ -174,7 +172,7 @@ export class Session implements SocketSession {
   #generate(message: GenerateMessage): void {
     requireScope(this.#caller, "chat");
     const { id, reader, detach } = message;
-    const origin = { endpoint: "stream", transport: "ws", ...this.#context.begin("stream") } as const;
+    const origin = { endpoint: "stream", transport: "ws", ...this.#context.correlation } as const;
     const graceMs = detach?.grace_s === undefined ? undefined : detach.grace_s * 1_000;
     const detachment = { graceMs, onExpire: detach?.on_expire };
     this.#attach(this.#context.generations.begin(this.#caller.id, id, origin, requestOf(message), detachment), 0, reader);

@@ -1,4 +1,5 @@
 import type { Span, TraceHeaders, Tracing } from "./span.ts";
+import { parseTraceparent } from "./trace-context.ts";
 
 /** Traces nothing, and passes on the trace that a request is part of, so that log lines and exemplars can name it. */
 export const passiveTracing: Tracing = {
@@ -20,6 +21,10 @@ class PassiveSpan implements Span {
     return this;
   }
 
+  rename(): void {
+    // Nobody collects.
+  }
+
   set(): void {
     // Nobody collects.
   }
@@ -31,11 +36,4 @@ class PassiveSpan implements Span {
   end(): void {
     // Nobody collects.
   }
-}
-
-/** As W3C's Trace Context has it; anything else is as if it were absent. */
-function parseTraceparent(header: string | undefined): { readonly traceId: string } | undefined {
-  const [, version, traceId, parentId] = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(header ?? "") ?? [];
-  if (version === undefined || version === "ff" || traceId === undefined || parentId === undefined) return undefined;
-  return /^0+$/.test(traceId) || /^0+$/.test(parentId) ? undefined : { traceId };
 }

@@ -8,8 +8,10 @@ export interface Span {
   /** What the next one in the chain is told, in the form of W3C's header. */
   readonly traceparent: string | undefined;
   child(name: string, startedAt: number, attributes?: Attributes): Span;
+  rename(name: string): void;
   set(attributes: Attributes): void;
-  fail(message: string): void;
+  /** @param type what kind of error, in a word */
+  fail(type: string): void;
   end(endedAt?: number): void;
 }
 

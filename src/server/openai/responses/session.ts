@@ -3,8 +3,9 @@ import { describeError, LlamapodError, toLlamapodError } from "../../../protocol
 import { parseRequest } from "../../../protocol/openai.ts";
 import { responseCreate } from "../../../protocol/responses.ts";
 import { closeCodes } from "../../../protocol/stream.ts";
-import type { BeginRequest, SocketSession, Transport } from "../../../stream/session.ts";
+import type { SocketSession, Transport } from "../../../stream/session.ts";
 import type { ConnectionMetrics } from "../../../health/metrics/connection-metrics.ts";
+import type { Correlation } from "../../correlation.ts";
 import type { Responder } from "./responder.ts";
 
 /** Requests of one lane that may wait for the one before them. */
@@ -19,19 +20,19 @@ export class ResponsesSession implements SocketSession {
   readonly #caller: Caller;
   readonly #responder: Responder;
   readonly #metrics: ConnectionMetrics;
-  readonly #begin: BeginRequest;
+  readonly #correlation: Correlation;
   readonly #gone = new AbortController();
   readonly #lanes = new Map<string | undefined, Promise<void>>();
   #waiting = 0;
   #wakes: (() => void)[] = [];
   #lastMessageAt = performance.now();
 
-  constructor(transport: Transport, caller: Caller, responder: Responder, metrics: ConnectionMetrics, begin: BeginRequest) {
+  constructor(transport: Transport, caller: Caller, responder: Responder, metrics: ConnectionMetrics, correlation: Correlation) {
     this.#transport = transport;
     this.#caller = caller;
     this.#responder = responder;
     this.#metrics = metrics;
-    this.#begin = begin;
+    this.#correlation = correlation;
   }
 
   get idleMs(): number {
@@ -80,7 +81,7 @@ export class ResponsesSession implements SocketSession {
 
   async #answer(request: Parameters<Responder["respond"]>[1], lane: string | undefined): Promise<void> {
     if (this.#gone.signal.aborted) return;
-    const responding = this.#responder.respond(this.#caller, request, { transport: "ws", ...this.#begin("responses") });
+    const responding = this.#responder.respond(this.#caller, request, { transport: "ws", ...this.#correlation });
     for await (const events of responding.stream(this.#gone.signal)) {
       for (const event of events) this.#send(event, lane);
       if (this.#transport.congested) await new Promise<void>((resolve) => this.#wakes.push(resolve));
