@@ -5,15 +5,16 @@ import tseslint from "typescript-eslint";
 const ownFolders = ["cli", "client", "health", "logging", "models", "page", "protocol", "server", "stream"];
 
 /** Imports point down: main -> server -> stream -> models -> protocol; health is told by all and asks none. */
-function mayImport(folder, allowed) {
+function mayImport(folder, allowed, adapters) {
   const forbidden = ownFolders.filter((name) => name !== folder && !allowed.includes(name));
-  return restrictImports(`src/${folder}`, [
+  const patterns = [
     {
       regex: `^(?:\\.\\./)+(?:${forbidden.join("|")})(?:/|$)`,
       message: `${folder}/ may import ${["itself", ...allowed].join(", ")} only.`,
     },
     { regex: "^(?:\\.\\./)+(?:main|service)\\.ts$", message: "Imports point down." },
-  ]);
+  ];
+  return restrictImports(`src/${folder}`, patterns, adapters);
 }
 
 const engine = {
@@ -25,9 +26,10 @@ const typesOfProtocol = {
   allowTypeImports: true,
   message: "What runs in a browser takes types only from protocol: its values would bring their libraries along.",
 };
+const telemetry = { regex: "^@opentelemetry/", message: "Only health/tracing/ knows OpenTelemetry." };
 const web = { regex: "^(?:express|ws)$", message: "Only server/ knows the web framework." };
 
-function restrictImports(folder, patterns, adapters = [engine, web]) {
+function restrictImports(folder, patterns, adapters = [engine, web, telemetry]) {
   return {
     files: [`${folder}/**/*.ts`],
     rules: { "@typescript-eslint/no-restricted-imports": ["error", { patterns: [...patterns, ...adapters] }] },
@@ -86,7 +88,7 @@ export default defineConfig(
   },
   restrictImports("src", []),
   mayImport("protocol", []),
-  mayImport("health", ["protocol"]),
+  mayImport("health", ["protocol"], [engine, web]),
   mayImport("logging", ["protocol"]),
   mayImport("models", ["protocol", "health"]),
   restrictImports(

@@ -59,7 +59,17 @@ function install() {
     if (!existsSync(folder))
       throw new SetupError(`npm reported success, but ${folder} is missing. Remove node_modules and try again.`);
   }
+  if (production) leaveOutCopies();
   writeFileSync(stamp, wanted);
+}
+
+/** OpenTelemetry's packages bring each module three times, for bundlers and browsers too, with source maps: 16 MB of 18. */
+function leaveOutCopies() {
+  const folder = join("node_modules", "@opentelemetry");
+  const unused = /(^|[\\/])(esm|esnext)$|\.(map|mjs|d\.[cm]?ts)$|[\\/](experimental_|index-incubating)[^\\/]*$/;
+  for (const path of readdirSync(folder, { recursive: true })) {
+    if (unused.test(path)) rmSync(join(folder, path), { recursive: true, force: true });
+  }
 }
 
 /** node-llama-cpp's prebuilt llama.cpp for this machine, at the version of node-llama-cpp itself. */
