@@ -6,20 +6,20 @@ import { Prometheus } from "./prometheus.ts";
 import { makeTraffic } from "./traffic.ts";
 
 /**
- * Draws the dashboard for the documents: its panels, where they are, with what a real Prometheus answers after some minutes of
+ * Draws the dashboard for the documents: its panels, where they are, with what a real Prometheus answers after a while of
  * real traffic. The drawing is this program's, not Grafana's.
  *
  *     node dist/test/observability/picture.js docs/dashboard.png
  */
 
-const trafficMs = 150_000;
+const trafficMs = 90_000;
 const gridWidth = 60;
 const gridHeight = 30;
 const colours = ["#73bf69", "#f2cc0c", "#5794f2", "#ff780a", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d", "#ffb357", "#ca95e5"];
 
 const matrix = z.object({
   result: z.array(
-    z.object({ metric: z.record(z.string(), z.string()), values: z.array(z.tuple([z.number(), z.coerce.number()])) }),
+    z.object({ metric: z.record(z.string(), z.string()), values: z.array(z.tuple([z.number(), z.string().transform(Number)])) }),
   ),
 });
 
