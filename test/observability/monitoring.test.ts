@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
@@ -47,6 +47,16 @@ describe("monitoring", { skip: skipWithoutPrometheus }, () => {
       alerts.filter((alert) => !tests.includes(`alertname: ${alert}\n`)),
       [],
     );
+  });
+
+  test("the compose file mounts what there is", () => {
+    const folder = join(monitoring, "..");
+    const { services } = z
+      .object({ services: z.record(z.string(), z.object({ volumes: z.array(z.string()).default([]) })) })
+      .parse(parse(readFileSync(join(folder, "podman-compose.monitoring.yml"), "utf8")));
+    const mounted = Object.values(services).flatMap(({ volumes }) => volumes.filter((volume) => volume.startsWith("./")));
+    assert.ok(mounted.length >= 4);
+    for (const volume of mounted) assert.ok(existsSync(join(folder, volume.split(":")[0] ?? "")), volume);
   });
 
   test("a real Prometheus has an answer to every panel and every recording rule", async () => {

@@ -17,7 +17,7 @@ import type { Attributes, Span, TraceHeaders, Tracing } from "./span.ts";
 import { parseTraceparent } from "./trace-context.ts";
 
 /** How long the last spans may take to be sent. */
-const closeGraceMs = 3_000;
+const closeGraceMs = 5_000;
 
 /**
  * Traces that go to a collector, by OTLP over HTTP. Where to, how many and under which name is said by the environment variables
