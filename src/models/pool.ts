@@ -16,7 +16,7 @@ import { forecast, plan, type Decision, type Forecast, type PlanView } from "./p
 import { Queue } from "./queue.ts";
 import { Resident } from "./resident.ts";
 import { RunnerFailure, type RunnerProcess } from "./runner-process.ts";
-import type { RunnerState } from "./runner-state.ts";
+import { isLeaving, type RunnerState } from "./runner-state.ts";
 import { Spares } from "./spares.ts";
 import { Switching } from "./switching.ts";
 
@@ -251,8 +251,8 @@ export class Pool {
   #successor(): string | undefined {
     const operation = this.#switching.current;
     const active = this.#activeModel === undefined ? undefined : this.#residents.get(this.#activeModel);
-    const isLeaving = active === undefined || active.closedAt !== undefined || active.runner.state.name === "draining";
-    return operation?.kind === "switch" && isLeaving ? operation.modelId : undefined;
+    const isActiveLeaving = active === undefined || active.closedAt !== undefined || isLeaving(active.runner.state);
+    return operation?.kind === "switch" && isActiveLeaving ? operation.modelId : undefined;
   }
 
   #settle(): void {
@@ -329,10 +329,10 @@ export class Pool {
         break;
       case "sleep":
         if (decision.modelId === this.#activeModel) this.#isActiveAsleep = true;
-        resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
+        this.#stop(resident);
         break;
       case "stop":
-        resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
+        this.#stop(resident);
         break;
       case "dispatch":
         this.#dispatch(decision.job, resident);
@@ -382,6 +382,14 @@ export class Pool {
     this.#announce(entry);
   }
 
+  /** A runner that has served may serve again; one that is loading cannot be called back. */
+  #stop(resident: Resident | undefined): void {
+    if (resident === undefined) return;
+    const { runner } = resident;
+    const stopped = this.#spares.areKept && runner.state.name === "ready" ? runner.unload(stopGraceMs) : runner.stop(stopGraceMs);
+    stopped.catch(this.#unexpected);
+  }
+
   #refuse(modelId: string, missing: Memory): void {
     const error = doesNotFit(modelId, missing);
     this.#log.error({ model: modelId, missing }, "model does not fit into memory");
@@ -413,6 +421,7 @@ export class Pool {
     const resident = this.#residents.get(modelId);
     if (resident?.runner !== runner) return;
     if (state.name === "ready") this.#becameReady(resident, state);
+    if (state.name === "prepared" && resident.hasBeenReady) this.#runnerUnloaded(resident);
     if (state.name === "stopped") this.#runnerStopped(resident);
     if (state.name === "failed") this.#runnerFailed(resident, state);
     this.#announce(resident.entry);
@@ -427,6 +436,11 @@ export class Pool {
     this.#metrics.modelLoads.inc({ model: id, outcome: "ok" });
     this.#metrics.modelLoadSeconds.observe({ model: id }, seconds);
     this.#log.info({ model: id, seconds: Number(seconds.toFixed(2)), ...state.model }, "model is ready");
+  }
+
+  #runnerUnloaded(resident: Resident): void {
+    this.#runnerStopped(resident);
+    this.#spares.takeBack(resident.runner);
   }
 
   #runnerStopped(resident: Resident): void {
