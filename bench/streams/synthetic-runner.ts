@@ -38,6 +38,7 @@ process.on("message", (message) => {
   const command = runnerCommand.parse(message);
   switch (command.type) {
     case "prepare":
+    case "unload":
       send({ type: "prepared", backend: "cpu", freeVideoMemory: 0 });
       break;
     case "estimate":

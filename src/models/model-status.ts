@@ -45,5 +45,6 @@ export function describeModel({ id, header, isBuiltIn }: CatalogueEntry, situati
 
 /** A runner that has opened the backend is nothing that a client has to know of. */
 export function publicState({ name }: RunnerState): ModelState {
+  if (name === "unloading") return "draining";
   return name === "prepared" ? "starting" : name;
 }

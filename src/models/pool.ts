@@ -17,7 +17,7 @@ import { forecast, plan, type Decision, type Forecast, type PlanView } from "./p
 import { Queue } from "./queue.ts";
 import { Resident } from "./resident.ts";
 import { RunnerFailure, type RunnerProcess } from "./runner-process.ts";
-import type { RunnerState } from "./runner-state.ts";
+import { isLeaving, type RunnerState } from "./runner-state.ts";
 import { Spares } from "./spares.ts";
 import { Switching } from "./switching.ts";
 
@@ -253,8 +253,8 @@ export class Pool {
   #successor(): string | undefined {
     const operation = this.#switching.current;
     const active = this.#activeModel === undefined ? undefined : this.#residents.get(this.#activeModel);
-    const isLeaving = active === undefined || active.closedAt !== undefined || active.runner.state.name === "draining";
-    return operation?.kind === "switch" && isLeaving ? operation.modelId : undefined;
+    const isActiveLeaving = active === undefined || active.closedAt !== undefined || isLeaving(active.runner.state);
+    return operation?.kind === "switch" && isActiveLeaving ? operation.modelId : undefined;
   }
 
   #settle(): void {
@@ -332,11 +332,11 @@ export class Pool {
       case "sleep":
         if (decision.modelId === this.#activeModel) this.#isActiveAsleep = true;
         this.#metrics.models.evicted(decision.modelId, "idle");
-        resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
+        this.#stop(resident);
         break;
       case "stop":
         this.#metrics.models.evicted(decision.modelId, resident?.isUnloading === true ? "requested" : "room");
-        resident?.runner.stop(stopGraceMs).catch(this.#unexpected);
+        this.#stop(resident);
         break;
       case "dispatch":
         this.#dispatch(decision.job, resident);
@@ -389,6 +389,14 @@ export class Pool {
     this.#announce(entry);
   }
 
+  /** A runner that has served may serve again; one that is loading cannot be called back. */
+  #stop(resident: Resident | undefined): void {
+    if (resident === undefined) return;
+    const { runner } = resident;
+    const stopped = this.#spares.areKept && runner.state.name === "ready" ? runner.unload(stopGraceMs) : runner.stop(stopGraceMs);
+    stopped.catch(this.#unexpected);
+  }
+
   #refuse(modelId: string, missing: Memory): void {
     const error = doesNotFit(modelId, missing);
     this.#log.error({ model: modelId, missing }, "model does not fit into memory");
@@ -422,6 +430,7 @@ export class Pool {
     if (resident?.runner !== runner) return;
     resident.entered(state.name);
     if (state.name === "ready") this.#becameReady(resident, state);
+    if (state.name === "prepared" && resident.hasBeenReady) this.#runnerUnloaded(resident);
     if (state.name === "stopped") this.#runnerStopped(resident);
     if (state.name === "failed") this.#runnerFailed(resident, state);
     this.#announce(resident.entry);
@@ -435,6 +444,11 @@ export class Pool {
     this.#preloading.delete(id);
     this.#metrics.models.loaded(id, seconds);
     this.#log.info({ model: id, seconds: Number(seconds.toFixed(2)), ...state.model }, "model is ready");
+  }
+
+  #runnerUnloaded(resident: Resident): void {
+    this.#runnerStopped(resident);
+    this.#spares.takeBack(resident.runner);
   }
 
   #runnerStopped(resident: Resident): void {

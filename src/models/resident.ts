@@ -7,7 +7,7 @@ import type { Job } from "./job.ts";
 import { larger } from "./memory/memory.ts";
 import type { RunnerView } from "./plan.ts";
 import type { RunnerProcess } from "./runner-process.ts";
-import type { RunnerState } from "./runner-state.ts";
+import { isLeaving, type RunnerState } from "./runner-state.ts";
 
 /** A model that is loaded, or on its way in or out: its runner, and the jobs that it works on. */
 export class Resident {
@@ -137,10 +137,10 @@ export class Resident {
   }
 
   view(isPinned: boolean): RunnerView {
-    const state = this.runner.state.name;
+    const { state } = this.runner;
     return {
       modelId: this.entry.id,
-      phase: state === "ready" ? "ready" : state === "draining" ? "leaving" : "loading",
+      phase: state.name === "ready" ? "ready" : isLeaving(state) ? "leaving" : "loading",
       memory: this.memory,
       freeSlots: this.#slots - this.#jobs.size,
       runningJobs: this.#jobs.size,

@@ -15,7 +15,7 @@ import {
   type SlotStatistics,
   type StepEvent,
 } from "../protocol/runner.ts";
-import { hasEnded, transition, type RunnerState } from "./runner-state.ts";
+import { hasEnded, isLeaving, transition, type RunnerState } from "./runner-state.ts";
 
 export interface RunnerObserver {
   stateChanged(runner: RunnerProcess): void;
@@ -63,10 +63,12 @@ export class RunnerFailure extends Error {
 export class RunnerProcess {
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
+  readonly #ownLog: Logger;
   #log: Logger;
   /** Its lines have a level of their own. */
   #engineLog: Logger;
   #observer: RunnerObserver;
+  #onUnloaded: () => void = () => undefined;
   #onEstimated: (memory: Memory) => void = () => undefined;
   readonly #lastLines: string[] = [];
   readonly #watchdog: NodeJS.Timeout;
@@ -87,8 +89,9 @@ export class RunnerProcess {
       execArgv: [`--max-old-space-size=${heapMegabytes}`],
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
-    this.#log = log.child({ runner: this.#child.pid });
-    this.#engineLog = this.#log.child({ component: "llama.cpp" });
+    this.#ownLog = log.child({ runner: this.#child.pid });
+    this.#log = this.#ownLog;
+    this.#engineLog = this.#ownLog.child({ component: "llama.cpp" });
     this.#child.on("message", (message) => {
       this.#receive(message);
     });
@@ -111,10 +114,10 @@ export class RunnerProcess {
     this.#ask({ type: "prepare", ...backend });
   }
 
-  /** Loads a model. From here on the runner belongs to it. */
+  /** Loads a model. Until it is unloaded the runner belongs to it. */
   load(modelId: string, command: LoadCommand, observer: RunnerObserver): void {
-    this.#log = this.#log.child({ model: modelId });
-    this.#engineLog = this.#engineLog.child({ model: modelId });
+    this.#log = this.#ownLog.child({ model: modelId });
+    this.#engineLog = this.#log.child({ component: "llama.cpp" });
     this.#observer = observer;
     this.#ask(command);
   }
@@ -157,6 +160,21 @@ export class RunnerProcess {
     clearTimeout(deadline);
   }
 
+  /**
+   * Has the runner give its model up, within `graceMs`. It can load another one then; where memory stays behind, or it takes
+   * too long, it is stopped instead.
+   */
+  async unload(graceMs: number): Promise<void> {
+    this.#enter({ name: "unloading" });
+    const unloaded = new Promise<void>((resolve) => {
+      this.#onUnloaded = resolve;
+    });
+    this.send({ type: "unload" });
+    const deadline = setTimeout(() => this.#child.kill("SIGKILL"), graceMs);
+    await Promise.race([unloaded, this.exited]);
+    clearTimeout(deadline);
+  }
+
   kill(): void {
     this.#child.kill("SIGKILL");
   }
@@ -183,6 +201,7 @@ export class RunnerProcess {
         break;
       case "prepared":
         this.#unanswered--;
+        this.#onUnloaded();
         this.#enter({ name: "prepared", freeVideoMemory: event.freeVideoMemory });
         break;
       case "estimated":
@@ -209,7 +228,7 @@ export class RunnerProcess {
   }
 
   #end(code: number | null, signal: NodeJS.Signals | null): void {
-    const expected = this.#state.name === "draining";
+    const expected = isLeaving(this.#state);
     const refused = this.#refusal !== undefined;
     const exit = this.#exitReason(signal);
     this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused, exit });

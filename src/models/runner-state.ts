@@ -5,7 +5,10 @@ import type { LoadedModel } from "../protocol/runner.ts";
  * The life of a runner:
  *
  *     starting -> prepared -> loading -> warming -> ready -> draining -> stopped
- *         \___________\__________\_________\________\__________\----> failed
+ *                     ^                               |
+ *                     '---------- unloading <---------'
+ *
+ * and from each of them, but the last, to `failed`.
  */
 export type RunnerState =
   | { readonly name: "starting" }
@@ -14,6 +17,9 @@ export type RunnerState =
   | { readonly name: "loading"; readonly progress: number }
   | { readonly name: "warming" }
   | { readonly name: "ready"; readonly model: LoadedModel }
+  /** It gives its model up, to be `prepared` again. */
+  | { readonly name: "unloading" }
+  /** It ends. */
   | { readonly name: "draining" }
   | { readonly name: "stopped" }
   /** `refused`: the runner itself said that the model cannot be used; otherwise it died. */
@@ -24,7 +30,8 @@ const successors = {
   prepared: ["loading", "draining", "stopped", "failed"],
   loading: ["loading", "warming", "draining", "stopped", "failed"],
   warming: ["ready", "draining", "stopped", "failed"],
-  ready: ["draining", "failed"],
+  ready: ["unloading", "draining", "failed"],
+  unloading: ["prepared", "draining", "stopped", "failed"],
   draining: ["stopped", "failed"],
   stopped: [],
   failed: [],
@@ -34,6 +41,11 @@ const successors = {
 export function transition(from: RunnerState, to: RunnerState): RunnerState | undefined {
   const allowed: readonly string[] = successors[from.name];
   return allowed.includes(to.name) ? to : undefined;
+}
+
+/** Whether it had a model and is about to have none. */
+export function isLeaving({ name }: RunnerState): boolean {
+  return name === "unloading" || name === "draining";
 }
 
 export function hasEnded(state: RunnerState): boolean {

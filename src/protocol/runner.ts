@@ -61,12 +61,16 @@ const generateCommand = z.strictObject({
   generated: z.array(token),
 });
 
+/** Gives the model up. The runner is `prepared` again after that, or exits where memory stayed behind. */
+const unloadCommand = z.strictObject({ type: z.literal("unload") });
+
 export const runnerCommand = z.discriminatedUnion("type", [
   prepareCommand,
   estimateCommand,
   loadCommand,
   generateCommand,
   z.strictObject({ type: z.literal("cancel"), id: z.string() }),
+  unloadCommand,
   z.strictObject({ type: z.literal("stop") }),
 ]);
 

@@ -23,22 +23,13 @@ interface Watched {
   readonly runner: RunnerProcess;
   readonly states: RunnerState["name"][];
   readonly until: (name: RunnerState["name"]) => Promise<RunnerState>;
+  readonly load: (path: string) => Promise<void>;
 }
 
 /** @param described the file whose header the server goes by */
 async function start(path: string, silenceMs?: number, described = path): Promise<Watched> {
-  const header = await readGgufHeader(described);
   const states: RunnerState["name"][] = [];
   const changes = new EventTarget();
-  const load = {
-    type: "load" as const,
-    path,
-    contextSize: 512,
-    slots: 2,
-    batchSize: 512,
-    template: metadataString(header, "tokenizer.chat_template"),
-    vocabularySize: vocabularySize(header),
-  };
   const observer = {
     stateChanged: ({ state }: RunnerProcess) => {
       if (states.at(-1) !== state.name) states.push(state.name);
@@ -53,12 +44,18 @@ async function start(path: string, silenceMs?: number, described = path): Promis
     observer,
     silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs },
   );
-  runner.load("tiny", load, observer);
+  const load = async (file: string, fileDescribed = file) => {
+    const header = await readGgufHeader(fileDescribed);
+    const settings = { contextSize: 512, slots: 2, batchSize: 512 };
+    const template = metadataString(header, "tokenizer.chat_template");
+    runner.load("tiny", { type: "load", path: file, ...settings, template, vocabularySize: vocabularySize(header) }, observer);
+  };
+  await load(path, described);
   const until = async (name: RunnerState["name"]) => {
     while (runner.state.name !== name) await once(changes, "change");
     return runner.state;
   };
-  return { runner, states, until };
+  return { runner, states, until, load };
 }
 
 function causeOf(state: RunnerState): string {
@@ -74,6 +71,18 @@ test("a runner loads, becomes ready, and stops when it is asked to", async () =>
   await runner.stop(10_000);
   assert.equal(runner.state.name, "stopped");
   assert.deepEqual(states, ["prepared", "loading", "warming", "ready", "draining", "stopped"]);
+});
+
+test("a runner that has given its model up holds its memory no more, and loads another one", async () => {
+  const { runner, states, until, load } = await start(await tinyModel("qwen2"));
+  await until("ready");
+  await runner.unload(30_000);
+  assert.equal(runner.state.name, "prepared");
+  await load(await tinyModel("gpt2"));
+  await until("ready");
+  await runner.stop(10_000);
+  const life = ["loading", "warming", "ready"];
+  assert.deepEqual(states, ["prepared", ...life, "unloading", "prepared", ...life, "draining", "stopped"]);
 });
 
 test("a runner that is killed has failed, and says by what", async () => {

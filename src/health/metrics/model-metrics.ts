@@ -93,7 +93,12 @@ export class ModelMetrics {
       "phase",
     );
     this.#evictions = make.counter("llamapod_model_evictions_total", "Models that were unloaded, by why.", "model", "reason");
-    this.#exits = make.counter("llamapod_runner_exits_total", "Runners that ended, by why.", "model", "reason");
+    this.#exits = make.counter(
+      "llamapod_runner_exits_total",
+      "Runners that ended, or gave their model up when asked to (requested), by why.",
+      "model",
+      "reason",
+    );
     this.#restarts = counter("llamapod_runner_restarts_total", "Runners that died while serving, and were replaced.");
     this.#switches = make.counter("llamapod_model_switches_total", "Switches of the active model, by outcome.", "outcome");
     this.#parked = counter(

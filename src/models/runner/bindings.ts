@@ -108,7 +108,7 @@ export interface Backend {
   /** cpu, cuda, vulkan or metal. */
   readonly name: string;
   /** Of all GPUs together, in bytes. */
-  readonly freeVideoMemory: number;
+  readonly freeVideoMemory: () => Promise<number>;
 }
 
 export type LogLine = (level: "trace" | "debug" | "info" | "warn" | "error" | "fatal", message: string) => void;
@@ -133,9 +133,8 @@ export async function openBackend({ gpu, threads }: PrepareCommand, log: LogLine
   if (gpu === "required" && llama.gpu === false) {
     throw new Error("a GPU is required and llama.cpp found none that works; see the lines above, or set gpu to auto or off");
   }
-  if (llama.gpu === false) return { bindings: bindingsOf(llama), name: "cpu", freeVideoMemory: 0 };
-  const { free } = await llama.getVramState();
-  return { bindings: bindingsOf(llama), name: llama.gpu, freeVideoMemory: free };
+  if (llama.gpu === false) return { bindings: bindingsOf(llama), name: "cpu", freeVideoMemory: () => Promise.resolve(0) };
+  return { bindings: bindingsOf(llama), name: llama.gpu, freeVideoMemory: async () => (await llama.getVramState()).free };
 }
 
 const logLevelNames = {

@@ -74,6 +74,12 @@ export class Engine {
     return { ram: Math.max(0, ram - (backend.name === "cpu" ? unusedLogits(command) : 0)), vram };
   }
 
+  /** Frees the slots and the weights. Nothing can be asked of it afterwards. */
+  async dispose(): Promise<void> {
+    await this.#context.dispose();
+    await this.#model.dispose();
+  }
+
   /** @param parseSpecial whether the text of a control token becomes that token */
   tokenize(text: string, parseSpecial: boolean): Uint32Array {
     return this.#model.tokenize(text, parseSpecial);

@@ -15,7 +15,8 @@ import { StepLoop } from "./step-loop.ts";
 
 /**
  * The runner process: opens the backend, tells what a model would take, and holds one loaded model until it is told to
- * stop, or until its server is gone. Whatever goes wrong ends the process, and with it every byte that the model took.
+ * give it up or to stop, or until its server is gone. Whatever goes wrong ends the process, and with it every byte that the
+ * model took.
  */
 
 const heartbeatMs = 1_000;
@@ -25,6 +26,12 @@ const loopCheckMs = 100;
 
 /** llama.cpp says why a load failed in its log, not in what it returns; this many of its last complaints are kept. */
 const keptComplaints = 5;
+
+/**
+ * How much more than without a model the process may hold when it has given one up, in bytes. Seen here: some 50 MiB after
+ * a vocabulary of 152,000 tokens, however many models there were.
+ */
+const residue = 128 * 2 ** 20;
 
 const complaints: string[] = [];
 
@@ -50,7 +57,7 @@ async function prepare(command: PrepareCommand): Promise<Prepared> {
     if (level === "error" || level === "fatal") complaints.push(message);
     send({ type: "log", source: "llama.cpp", level, message });
   });
-  send({ type: "prepared", backend: backend.name, freeVideoMemory: backend.freeVideoMemory });
+  send({ type: "prepared", backend: backend.name, freeVideoMemory: await backend.freeVideoMemory() });
   return { backend, threads: command.threads, baseMemory: ownMemory() };
 }
 
@@ -59,7 +66,15 @@ async function estimate({ backend, baseMemory }: Prepared, command: EstimateComm
   send({ type: "estimated", memory: { ram: ram + baseMemory, vram } });
 }
 
-async function load({ backend, threads }: Prepared, command: LoadCommand): Promise<StepLoop> {
+/** A model that is loaded, and the loop that answers with it. */
+interface Serving {
+  readonly engine: Engine;
+  readonly loop: StepLoop;
+  /** Resolves when the loop has been stopped. */
+  readonly ended: Promise<void>;
+}
+
+async function load({ backend, threads }: Prepared, command: LoadCommand): Promise<Serving> {
   let reported = 0;
   send({ type: "progress", phase: "loading", progress: 0 });
   const engine = await Engine.load(backend, command, threads, (progress) => {
@@ -77,27 +92,43 @@ async function load({ backend, threads }: Prepared, command: LoadCommand): Promi
   await loop.warmUp();
   const memory = { ram: ownMemory(), vram: engine.videoMemory };
   send({ type: "ready", model: { ...engine.info, memory, template: format.name } });
-  return loop;
+  return { engine, loop, ended: serve(loop) };
 }
 
-function serve(loop: StepLoop): void {
+async function serve(loop: StepLoop): Promise<void> {
   let loopDelays: number[] = [];
   let due = performance.now() + loopCheckMs;
-  setInterval(() => {
+  const loopChecks = setInterval(() => {
     const now = performance.now();
     loopDelays.push(Math.max(0, now - due) / 1_000);
     due = now + loopCheckMs;
   }, loopCheckMs);
-  setInterval(() => {
+  const heartbeats = setInterval(() => {
     send({ type: "heartbeat", statistics: loop.statistics, loopDelays });
     loopDelays = [];
   }, heartbeatMs);
-  loop.run().then(
-    () => process.exit(0),
-    (thrown: unknown) => {
-      sendAndExit({ type: "log", source: "runner", level: "fatal", message: `The step loop failed: ${String(thrown)}` }, 1);
-    },
-  );
+  try {
+    await loop.run();
+  } catch (thrown) {
+    sendAndExit({ type: "log", source: "runner", level: "fatal", message: `The step loop failed: ${String(thrown)}` }, 1);
+    // Nobody is to go on with what is left until the message is out.
+    await new Promise(() => undefined);
+  } finally {
+    clearInterval(loopChecks);
+    clearInterval(heartbeats);
+  }
+}
+
+async function stop({ loop, ended }: Serving): Promise<void> {
+  loop.stop();
+  await ended;
+}
+
+async function unload({ backend, baseMemory }: Prepared, serving: Serving): Promise<void> {
+  await stop(serving);
+  await serving.engine.dispose();
+  if (ownMemory() > baseMemory + residue) process.exit(0);
+  send({ type: "prepared", backend: backend.name, freeVideoMemory: await backend.freeVideoMemory() });
 }
 
 /** What was thrown, with what llama.cpp had said before it. */
@@ -109,7 +140,7 @@ async function explain(thrown: unknown): Promise<string> {
 }
 
 let prepared: Promise<Prepared> | undefined;
-let loop: StepLoop | undefined;
+let serving: Serving | undefined;
 
 /** @throws {Error} where the command cannot be carried out */
 async function carryOut(command: RunnerCommand): Promise<void> {
@@ -123,19 +154,22 @@ async function carryOut(command: RunnerCommand): Promise<void> {
       break;
     case "load":
       if (prepared === undefined) break;
-      loop = await load(await prepared, command);
-      serve(loop);
+      serving = await load(await prepared, command);
       break;
     case "generate":
-      loop?.generate(command);
+      serving?.loop.generate(command);
       break;
     case "cancel":
-      loop?.cancel(command.id);
+      serving?.loop.cancel(command.id);
+      break;
+    case "unload":
+      if (prepared === undefined || serving === undefined) break;
+      await unload(await prepared, serving);
+      serving = undefined;
       break;
     case "stop":
-      if (loop === undefined) process.exit(0);
-      loop.stop();
-      break;
+      if (serving !== undefined) await stop(serving);
+      process.exit(0);
   }
 }
 

@@ -126,6 +126,7 @@ export class StepLoop {
       this.#flush();
       await this.#prefill();
     }
+    for (const { sampler } of this.#generations.values()) sampler.dispose();
   }
 
   async #idle(): Promise<void> {
