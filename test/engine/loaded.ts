@@ -8,9 +8,6 @@ import type { Sampling } from "../../src/protocol/request.ts";
 import type { EndedEvent, GenerateCommand, StepEvent } from "../../src/protocol/runner.ts";
 import { tinyModel, type Family } from "../fixtures/tiny-models.ts";
 
-// As in a runner: batches must not hop between pool threads.
-process.env["UV_THREADPOOL_SIZE"] = "1";
-
 export const greedy: Sampling = {
   temperature: 0,
   topP: 1,

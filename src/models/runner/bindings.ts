@@ -107,6 +107,8 @@ export interface Backend {
   readonly bindings: Bindings;
   /** cpu, cuda, vulkan or metal. */
   readonly name: string;
+  /** Whether native work is done in the order in which it was asked for: there is one thread to do it. */
+  readonly isSequential: boolean;
   /** Of all GPUs together, in bytes. */
   readonly freeVideoMemory: () => Promise<number>;
 }
@@ -133,8 +135,12 @@ export async function openBackend({ gpu, threads }: PrepareCommand, log: LogLine
   if (gpu === "required" && llama.gpu === false) {
     throw new Error("a GPU is required and llama.cpp found none that works; see the lines above, or set gpu to auto or off");
   }
-  if (llama.gpu === false) return { bindings: bindingsOf(llama), name: "cpu", freeVideoMemory: () => Promise.resolve(0) };
-  return { bindings: bindingsOf(llama), name: llama.gpu, freeVideoMemory: async () => (await llama.getVramState()).free };
+  return {
+    bindings: bindingsOf(llama),
+    name: llama.gpu === false ? "cpu" : llama.gpu,
+    isSequential: process.env["UV_THREADPOOL_SIZE"] === "1",
+    freeVideoMemory: async () => (llama.gpu === false ? 0 : (await llama.getVramState()).free),
+  };
 }
 
 const logLevelNames = {

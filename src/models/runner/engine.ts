@@ -9,12 +9,16 @@ export interface BatchEntry {
   /** Position of the first token in the slot's sequence. */
   readonly position: number;
   readonly tokens: Uint32Array;
-  /** Whether the next token will be sampled after the last of them. */
-  readonly wantsLogits: boolean;
+  /** Chooses the token after the last of them, where one is wanted. */
+  readonly sampler: Sampler | undefined;
 }
 
-/** Where a batch left the logits of a slot. Valid until the next batch. */
-export type Logits = number & { readonly brand: unique symbol };
+export interface Computed {
+  /** For each entry of the batch that wanted one. */
+  readonly tokens: readonly (number | undefined)[];
+  /** What the batch took, without the sampling. */
+  readonly elapsedMs: number;
+}
 
 const everyLayer = 9_999;
 
@@ -138,24 +142,30 @@ export class Engine {
   }
 
   /**
-   * Runs one batch. Entries must be in ascending order of slots: llama.cpp computes consecutive sequences together and
-   * everything else one after the other.
+   * Runs one batch and samples from it. Entries must be in ascending order of slots: llama.cpp computes consecutive sequences
+   * together and everything else one after the other.
    *
    * @param threads to compute with, on the CPU
-   * @returns for each entry that wants them, where its logits are
+   * @throws {Error} when llama.cpp fails; nothing can be trusted afterwards
    */
-  async decode(entries: readonly BatchEntry[], threads: number): Promise<(Logits | undefined)[]> {
+  async compute(entries: readonly BatchEntry[], threads: number): Promise<Computed> {
     this.#context.initBatch(entries.reduce((sum, entry) => sum + entry.tokens.length, 0));
-    const logits = entries.map(({ slot, position, tokens, wantsLogits }) => {
-      const logitsAt = wantsLogits ? Uint32Array.of(tokens.length - 1) : noLogits;
-      return this.#context.addToBatch(slot, position, tokens, logitsAt)[0] as Logits | undefined;
+    const logits = entries.map(({ slot, position, tokens, sampler }) => {
+      const logitsAt = sampler === undefined ? noLogits : Uint32Array.of(tokens.length - 1);
+      return this.#context.addToBatch(slot, position, tokens, logitsAt)[0];
     });
     this.#context.setThreads(threads);
-    await this.#context.decodeBatch();
-    return logits;
+    const begin = performance.now();
+    const decoded = this.#context.decodeBatch().then(() => performance.now() - begin);
+    // What is done in order can be asked for at once, and the thread that does it need not wait for this one in between.
+    if (!this.#backend.isSequential) await decoded;
+    const sampled = entries.map(({ sampler }, index) => this.#sample(logits[index], sampler));
+    const [elapsedMs, tokens] = await Promise.all([decoded, Promise.all(sampled)]);
+    return { tokens, elapsedMs };
   }
 
-  async sample(logits: Logits, sampler: Sampler): Promise<number> {
+  async #sample(logits: number | undefined, sampler: Sampler | undefined): Promise<number | undefined> {
+    if (logits === undefined || sampler === undefined) return undefined;
     const token = await this.#context.sampleToken(logits, sampler.native);
     if (token < 0) throw new Error("llama.cpp left no token to choose from");
     return token;

@@ -1,7 +1,8 @@
 import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
+import type { Sampling } from "../../protocol/request.ts";
 import type { EndedEvent, GenerateCommand, LogEvent, SlotStatistics, StepEvent } from "../../protocol/runner.ts";
 import type { ChatFormat } from "./chat-formats.ts";
-import type { BatchEntry, Engine, Logits } from "./engine.ts";
+import type { BatchEntry, Engine } from "./engine.ts";
 import { Generation, promptTokens } from "./generation.ts";
 import { PrefillPace, planPrefill } from "./prefill.ts";
 import type { PromptBuilder } from "./prompt.ts";
@@ -17,6 +18,18 @@ const decodeKind = (slots: number): string => `decode ${slots}`;
 
 /** How long warming up goes on, at least one batch of each kind, in milliseconds. */
 const warmUpMs = 50;
+
+/** What the first token is warmed up with: the likeliest one. */
+const plainSampling: Sampling = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  seed: 0,
+  repeatPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+};
 
 /**
  * Drives llama.cpp step by step: one decode batch with a token of every slot that is answering, in ascending order, then
@@ -97,11 +110,11 @@ export class StepLoop {
     if (slot === undefined) return;
     const token = this.#engine.beginToken ?? this.#engine.endToken ?? 0;
     const prompt = new Uint32Array(Math.min(comparablePrefill, this.#batchSize)).fill(token);
+    const sampler = this.#engine.createSampler(plainSampling);
     const compute = async (tokens: Uint32Array, threads: number): Promise<number> => {
-      const begin = performance.now();
-      await this.#engine.decode([{ slot: slot.id, position: 0, tokens, wantsLogits: true }], threads);
+      const { elapsedMs } = await this.#engine.compute([{ slot: slot.id, position: 0, tokens, sampler }], threads);
       this.#engine.truncate(slot.id, 0);
-      return performance.now() - begin;
+      return elapsedMs;
     };
     do {
       const prefillMs = await compute(prompt, this.#prefillThreads.threads);
@@ -109,6 +122,7 @@ export class StepLoop {
       const decodeMs = await compute(prompt.subarray(0, 1), this.#decodeThreads.threads);
       this.#decodeThreads.observe(decodeKind(1), decodeMs, performance.now());
     } while (performance.now() < deadline);
+    sampler.dispose();
   }
 
   /** @throws {Error} when llama.cpp fails in the middle of a batch; nothing can be trusted afterwards */
@@ -189,7 +203,7 @@ export class StepLoop {
     for (const generation of this.#inSlotOrder()) {
       if (generation.phase.name !== "decode") continue;
       const tokens = Uint32Array.of(generation.phase.next);
-      batch.push({ slot: generation.slot.id, position: generation.slot.length, tokens, wantsLogits: true });
+      batch.push({ slot: generation.slot.id, position: generation.slot.length, tokens, sampler: generation.sampler });
       answering.push(generation);
     }
     await this.#compute(batch, answering, this.#decodeThreads, (tokens, elapsedMs, now) => {
@@ -212,7 +226,7 @@ export class StepLoop {
       if (generation === undefined) continue;
       const position = generation.slot.length;
       const tokens = generation.prompt.subarray(position, position + take);
-      batch.push({ slot, position, tokens, wantsLogits: take === generation.remainingPrompt });
+      batch.push({ slot, position, tokens, sampler: take === generation.remainingPrompt ? generation.sampler : undefined });
       owners.push(generation);
       this.#step.prefilled += tokens.length;
     }
@@ -222,7 +236,7 @@ export class StepLoop {
     });
   }
 
-  /** Runs one batch, samples for every entry that wants a token, and sends what came of it. */
+  /** Runs one batch, takes the token of every entry that wants one, and sends what came of it. */
   async #compute(
     batch: readonly BatchEntry[],
     owners: readonly Generation[],
@@ -230,27 +244,23 @@ export class StepLoop {
     observe: (tokens: number, elapsedMs: number, now: number) => void,
   ): Promise<void> {
     if (batch.length === 0) return;
-    const begin = performance.now();
-    const logits = await this.#engine.decode(batch, governor.threads);
-    const end = performance.now();
+    for (const [index, { tokens, sampler }] of batch.entries()) {
+      const slot = owners[index]?.slot;
+      if (slot === undefined) continue;
+      slot.append(tokens);
+      sampler?.observe(slot.tokens);
+    }
+    const { tokens, elapsedMs } = await this.#engine.compute(batch, governor.threads);
     observe(
       batch.reduce((sum, entry) => sum + entry.tokens.length, 0),
-      end - begin,
-      end,
+      elapsedMs,
+      performance.now(),
     );
-    batch.forEach((entry, index) => owners[index]?.slot.append(entry.tokens));
-    const sampled = await Promise.all(owners.map((generation, index) => this.#sample(generation, logits[index])));
     for (const [index, generation] of owners.entries()) {
-      const token = sampled[index];
+      const token = tokens[index];
       if (token !== undefined) this.#accept(generation, token);
     }
     this.#flush();
-  }
-
-  async #sample(generation: Generation, logits: Logits | undefined): Promise<number | undefined> {
-    if (logits === undefined) return undefined;
-    generation.sampler.observe(generation.slot.tokens);
-    return this.#engine.sample(logits, generation.sampler);
   }
 
   #accept(generation: Generation, token: number): void {
