@@ -31,6 +31,14 @@ make_user() {
   install -o "$user" -g "$user" -m 0600 "$cache/SmolLM2-135M-Instruct.Q4_1.gguf" "$home/models/"
 }
 
+# Udev lets everybody open these; a machine without it may keep them to root.
+open_devices() {
+  local device
+  for device in /dev/net/tun /dev/fuse; do
+    [ ! -c "$device" ] || chmod 0666 "$device"
+  done
+}
+
 as_user() {
   runuser -u "$user" -- env -i "HOME=$home" "USER=$user" "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "XDG_RUNTIME_DIR=/run/user/$uid" "TMPDIR=$home/tmp" \
     "NODE_IMAGE=localhost/llamapod-test/node:1" "CPU_BASE=localhost/llamapod-test/base:1" "$@"
