@@ -15,6 +15,7 @@ const reasons: Readonly<Record<DownloadFailure, ExitReason>> = {
   denied: "denied",
   damaged: "damaged",
   no_space: "noSpace",
+  folder_not_writable: "failed",
   cancelled: "interrupted",
 };
 

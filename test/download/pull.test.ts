@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { access, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
@@ -28,7 +28,7 @@ describe("pulling a model", () => {
     await rm(folder, { recursive: true });
   });
 
-  interface Options extends Partial<Pick<PullRequest, "localFile" | "existing">> {
+  interface Options extends Partial<Pick<PullRequest, "localFile" | "existing" | "folder">> {
     readonly definition?: ModelDefinition;
     readonly signal?: AbortSignal;
     readonly token?: string;
@@ -44,7 +44,7 @@ describe("pulling a model", () => {
       rangeBytes,
       retryPauseMs: 1,
     };
-    const request = { source, definition, folder, localFile, existing };
+    const request = { source, definition, folder: options.folder ?? folder, localFile, existing };
     return pullModel({ request, settings, signal, onProgress: options.onProgress ?? (() => undefined) });
   }
 
@@ -233,6 +233,40 @@ describe("pulling a model", () => {
     );
     await assert.rejects(pull("owner/model:Q2_K"), /no GGUF file for Q2_K.*m-Q8_0\.gguf/);
     await assert.rejects(pull("owner/other"), /no repository owner\/other/);
+  });
+
+  test("a link that was stopped before it was listed is not written through by the next pull", async () => {
+    const path = await tinyModel("gpt2");
+    const stopping = new AbortController();
+    const onProgress = ({ phase }: PullProgress) => {
+      if (phase === "verifying") stopping.abort();
+    };
+    const definition = { file: "mine.gguf" };
+    const linking = pull(path, { localFile: "link", definition, signal: stopping.signal, onProgress });
+    await assert.rejects(linking, { failure: "cancelled" });
+    await pull(path, { definition });
+    assert.ok((await readFile(path)).equals(content), "the user's own file is as it was");
+    assert.ok((await readFile(join(folder, "mine.gguf"))).equals(content));
+  });
+
+  test("what the catalogue says of a single file is not held against the parts of a split model", async () => {
+    const definition = { sha256: "0".repeat(64), sizeBytes: 1 };
+    const parts = join(folder, "source");
+    await mkdir(parts);
+    for (const part of [1, 2]) await writeFile(join(parts, `m-0000${part}-of-00002.gguf`), content);
+    const { files } = await pull(join(parts, "m-00001-of-00002.gguf"), { definition });
+    assert.equal(files.length, 2);
+  });
+
+  test("a models folder that cannot be one is said to be so", async () => {
+    server.files.set("/m.gguf", { content });
+    const file = join(folder, "file");
+    await writeFile(file, "");
+    await refused(
+      pull(`${server.url}/m.gguf`, { folder: file }),
+      "folder_not_writable",
+      /cannot be written to \(ENOTDIR\).*--models-dir/,
+    );
   });
 
   test("a local file is copied or linked, and is checked like any other", async () => {

@@ -1,5 +1,6 @@
 /** Why a download did not work, as far as it matters to whoever asked for it. */
-export type DownloadFailure = "bad_target" | "not_found" | "unreachable" | "denied" | "damaged" | "no_space" | "cancelled";
+export type DownloadFailure =
+  "bad_target" | "not_found" | "unreachable" | "denied" | "damaged" | "no_space" | "folder_not_writable" | "cancelled";
 
 /** The message says what was wrong, where, and what to do. */
 export class DownloadError extends Error {

@@ -1,9 +1,10 @@
 import { createReadStream } from "node:fs";
-import { open, readdir, rm, stat, symlink } from "node:fs/promises";
+import { readdir, rm, stat, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
+import { createPartial } from "./partial-file.ts";
 import { checkSpace, diskError } from "./transfer.ts";
 
 /** The file of a path, or all parts of a split model. @throws {DownloadError} `not_found`, `bad_target` */
@@ -28,7 +29,7 @@ export async function copyHere(
 ): Promise<void> {
   const { size } = await stat(source);
   await checkSpace(path, basename(source), size);
-  await using file = await open(path, "w");
+  await using file = await createPartial(path);
   let copied = 0;
   try {
     for await (const chunk of createReadStream(source, { highWaterMark: 1024 * 1024, signal }) as AsyncIterable<Buffer>) {

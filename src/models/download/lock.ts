@@ -1,10 +1,13 @@
-import { open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { link, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { cancelled } from "./http.ts";
 
-const holder = z.object({ pid: z.int(), host: z.string() });
+const holder = z.object({ pid: z.int(), host: z.string(), token: z.string() });
+
+type Holder = z.output<typeof holder>;
 
 const refreshMs = 2_000;
 
@@ -16,10 +19,12 @@ const lookAgainMs = 200;
 /** One process at a time works on a file, across containers that share the folder. */
 export class FileLock {
   readonly #path: string;
+  readonly #token: string;
   readonly #refresh: NodeJS.Timeout;
 
-  private constructor(path: string) {
+  private constructor(path: string, token: string) {
     this.#path = path;
+    this.#token = token;
     this.#refresh = setInterval(() => {
       const now = new Date();
       // Where it is gone, whoever took it is right.
@@ -29,10 +34,11 @@ export class FileLock {
 
   /** @param waiting called once when somebody else has it */
   static async acquire(path: string, signal: AbortSignal, waiting: () => void): Promise<FileLock> {
+    const token = randomUUID();
     for (let hasTold = false; ;) {
-      if (await take(path)) return new FileLock(path);
+      if (await take(path, token)) return new FileLock(path, token);
       if (await isStale(path)) {
-        await rm(path, { force: true });
+        await moveAway(path);
         continue;
       }
       if (!hasTold) waiting();
@@ -45,14 +51,15 @@ export class FileLock {
 
   async release(): Promise<void> {
     clearInterval(this.#refresh);
-    await rm(this.#path, { force: true });
+    // Held too long without a sign of life, it may be somebody else's by now.
+    if ((await holderOf(this.#path))?.token === this.#token) await rm(this.#path, { force: true });
   }
 }
 
-async function take(path: string): Promise<boolean> {
+async function take(path: string, token: string): Promise<boolean> {
   try {
     await using file = await open(path, "wx");
-    await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname() }));
+    await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname(), token }));
     return true;
   } catch (thrown) {
     if (thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST") return false;
@@ -61,16 +68,33 @@ async function take(path: string): Promise<boolean> {
 }
 
 async function isStale(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  if (found === undefined) return false;
-  if (Date.now() - found.mtimeMs > staleMs) return true;
+  const touched = await stat(path).catch(() => undefined);
+  if (touched === undefined) return false;
+  if (Date.now() - touched.mtimeMs > staleMs) return true;
+  const found = await holderOf(path);
+  return found?.host === hostname() && !isRunning(found.pid);
+}
+
+/** @returns undefined where it is being written, or gone */
+async function holderOf(path: string): Promise<Holder | undefined> {
   try {
-    const { pid, host } = holder.parse(JSON.parse(await readFile(path, "utf8")));
-    return host === hostname() && !isRunning(pid);
+    return holder.parse(JSON.parse(await readFile(path, "utf8")));
   } catch {
-    // It is being written, or it is gone.
-    return false;
+    return undefined;
   }
+}
+
+/** Of several who find the same stale lock only one moves it, and what another one has taken since is put back. */
+async function moveAway(path: string): Promise<void> {
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await rename(path, aside);
+  } catch {
+    // Somebody else was faster.
+    return;
+  }
+  if (!(await isStale(aside))) await link(aside, path).catch(() => undefined);
+  await rm(aside, { force: true });
 }
 
 function isRunning(pid: number): boolean {

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { access, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
 
 /** Kept of a file that was pulled, so that it can be recognised and checked later. */
@@ -29,8 +30,20 @@ export class ModelPlace {
     this.#recordPath = `${this.partialPath}.pulled`;
   }
 
+  /** @throws {DownloadError} `folder_not_writable` */
   static async in(folder: string, fileName: string): Promise<ModelPlace> {
-    await mkdir(join(folder, workFolder), { recursive: true });
+    const work = join(folder, workFolder);
+    try {
+      await mkdir(work, { recursive: true });
+      await access(work, constants.W_OK);
+    } catch (cause) {
+      const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+      throw new DownloadError(
+        "folder_not_writable",
+        `The models folder ${folder} cannot be written to (${code}). Give this user the right to, or choose another one with --models-dir.`,
+        cause,
+      );
+    }
     return new ModelPlace(folder, fileName);
   }
 

@@ -68,7 +68,11 @@ export async function pullModel(pull: Pull): Promise<PulledModel> {
   // The first part makes the model appear, so it comes last.
   named.sort((a, b) => (a.fileName < b.fileName ? 1 : -1));
   const results = [];
-  for (const { item, fileName } of named) results.push(await pullOne(pull, item, fileName));
+  // What the catalogue says of a file is said of a model that is one.
+  const definition = items.length === 1 ? request.definition : {};
+  for (const { item, fileName } of named) {
+    results.push(await pullOne({ ...pull, request: { ...request, definition } }, item, fileName));
+  }
   const files = results.map(({ file }) => file).reverse();
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   onProgress({ phase: "done", file: files[0]?.path, bytes: sizeBytes, totalBytes: sizeBytes });

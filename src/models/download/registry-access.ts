@@ -17,6 +17,11 @@ const loginFile = z.object({ auths: z.record(z.string(), z.object({ auth: z.stri
 /** As the distribution specification has it where a token does not say. */
 const defaultLifeSeconds = 60;
 
+/** Docker's own registry answers at another address than it is called by, and its login is kept under a third one. */
+const dockerHub = "docker.io";
+const dockerHubServer = "registry-1.docker.io";
+const dockerHubLogin = "https://index.docker.io/v1/";
+
 /** A token is renewed when it has less than this left. */
 const marginMs = 10_000;
 
@@ -30,7 +35,7 @@ export class RegistryAccess {
 
   constructor(registry: string, repository: string) {
     const isLocal = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(registry);
-    const base = `${isLocal ? "http" : "https"}://${registry}/v2/`;
+    const base = `${isLocal ? "http" : "https"}://${registry === dockerHub ? dockerHubServer : registry}/v2/`;
     if (!URL.canParse(base)) throw new DownloadError("bad_target", `${registry} is not the address of a registry.`);
     this.#base = new URL(base);
     this.#registry = registry;
@@ -78,7 +83,7 @@ export class RegistryAccess {
 
   async #authorization(signal: AbortSignal): Promise<string | undefined> {
     if (this.#scheme === "none" || this.#scheme === "unknown") return undefined;
-    if (this.#scheme === "basic") return keptLogin(this.#registry);
+    if (this.#scheme === "basic") return keptLogin(this.#registry, this.#repository);
     if (this.#token === undefined || this.#token.until < Date.now() + marginMs) {
       this.#token = await this.#fetchToken(this.#scheme.realm, signal);
     }
@@ -86,11 +91,11 @@ export class RegistryAccess {
   }
 
   async #fetchToken(realm: URL, signal: AbortSignal): Promise<{ value: string; until: number }> {
-    const answer = await ask("GET", { url: realm, authorization: await keptLogin(this.#registry) }, signal);
+    const answer = await ask("GET", { url: realm, authorization: await keptLogin(this.#registry, this.#repository) }, signal);
     const body = await textOf(answer);
     if (answer.status >= 500 || answer.status === 429)
       throw new TransientError(`${realm.host} answers with status ${answer.status}`);
-    const parsed = tokenAnswer.safeParse(answer.status === 200 ? JSON.parse(body) : undefined).data;
+    const parsed = answer.status === 200 ? tokenIn(body) : undefined;
     const value = parsed?.token ?? parsed?.access_token;
     if (value === undefined) {
       throw new DownloadError(
@@ -102,8 +107,17 @@ export class RegistryAccess {
   }
 }
 
+function tokenIn(body: string): z.output<typeof tokenAnswer> | undefined {
+  try {
+    return tokenAnswer.parse(JSON.parse(body));
+  } catch {
+    // A page of a proxy, say: as good as no token.
+    return undefined;
+  }
+}
+
 /** What `podman login` or `docker login` keeps for a registry. */
-async function keptLogin(registry: string): Promise<string | undefined> {
+async function keptLogin(registry: string, repository: string): Promise<string | undefined> {
   const runtime = process.env["XDG_RUNTIME_DIR"];
   const files = [
     process.env["REGISTRY_AUTH_FILE"],
@@ -114,15 +128,20 @@ async function keptLogin(registry: string): Promise<string | undefined> {
   for (const path of files) {
     if (path === undefined) continue;
     const text = await readFile(path, "utf8").catch(() => undefined);
-    const login = text === undefined ? undefined : loginIn(text, registry);
+    const login = text === undefined ? undefined : loginIn(text, registry, repository);
     if (login !== undefined) return `Basic ${login}`;
   }
   return undefined;
 }
 
-function loginIn(text: string, registry: string): string | undefined {
+/** The login of the innermost name counts, as with Podman: `registry/namespace/name`, then `registry/namespace`, then `registry`. */
+function loginIn(text: string, registry: string, repository: string): string | undefined {
+  const segments = [registry, ...repository.split("/")];
+  const names = segments.map((_, index) => segments.slice(0, segments.length - index).join("/"));
+  if (registry === dockerHub) names.push(dockerHubLogin);
   try {
-    return loginFile.parse(JSON.parse(text)).auths?.[registry]?.auth;
+    const auths = loginFile.parse(JSON.parse(text)).auths ?? {};
+    return names.map((name) => auths[name]?.auth).find((auth) => auth !== undefined);
   } catch {
     // A file of another program that cannot be read is as good as none.
     return undefined;

@@ -1,8 +1,9 @@
-import { open, rm, statfs, type FileHandle } from "node:fs/promises";
+import { rm, statfs, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DownloadError, TransientError } from "./errors.ts";
 import { ask, cancelled, type Answer } from "./http.ts";
 import { PartialRecord, type ByteRange } from "./partial.ts";
+import { createPartial, reopenPartial } from "./partial-file.ts";
 import type { RemoteFile } from "./remote-file.ts";
 import { Retries } from "./retry.ts";
 import type { DownloadSettings } from "./settings.ts";
@@ -103,11 +104,11 @@ async function inRanges(job: Transfer, offer: Offer, sizeBytes: number): Promise
 
 async function openPartial(path: string, record: PartialRecord): Promise<FileHandle> {
   if (record.receivedBytes > 0) {
-    const kept = await open(path, "r+").catch(() => undefined);
+    const kept = await reopenPartial(path);
     if (kept !== undefined) return kept;
     record.startAgain();
   }
-  return open(path, "w");
+  return createPartial(path);
 }
 
 interface RangeJob {
@@ -155,7 +156,7 @@ async function inOnePiece(job: Transfer, offer: Offer): Promise<void> {
   const answer = await ask("GET", await file.target(signal), signal);
   checkStatus(file, answer);
   await rm(`${path}.json`, { force: true });
-  await using handle = await open(path, "w");
+  await using handle = await createPartial(path);
   let received = 0;
   job.onProgress(0, offer.sizeBytes);
   try {

@@ -1,0 +1,16 @@
+import { constants } from "node:fs";
+import { open, rm, type FileHandle } from "node:fs/promises";
+
+/**
+ * Opens a file that arrives. A stopped pull may have left a link there, to a file of the user's own: it is removed, never
+ * followed.
+ */
+export async function createPartial(path: string): Promise<FileHandle> {
+  await rm(path, { force: true });
+  return open(path, "wx");
+}
+
+/** Opens what an earlier pull has left. @returns undefined where there is nothing, or a link */
+export function reopenPartial(path: string): Promise<FileHandle | undefined> {
+  return open(path, constants.O_RDWR | constants.O_NOFOLLOW).catch(() => undefined);
+}
