@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { LlamapodError } from "../protocol/errors.ts";
 import type { ModelDefinition } from "./catalogue/definition.ts";
@@ -50,7 +51,7 @@ export class Catalogue implements Disposable {
   #definitions = new Definitions({});
   #entries: ReadonlyMap<string, CatalogueEntry> = new Map();
   #complaints: ReadonlySet<string> = new Set();
-  #scanning: Promise<void> | undefined;
+  #scanning: Promise<void> = Promise.resolve();
   #watches: FolderWatch[] = [];
 
   /** @param sources the first one is the operator's folder, whose `models.yaml` counts */
@@ -78,10 +79,7 @@ export class Catalogue implements Disposable {
 
   /** Reads the folders again; what has not changed keeps its entry. A folder that is not there is an empty one. */
   scan(): Promise<void> {
-    this.#scanning ??= this.#scan(0).finally(() => {
-      this.#scanning = undefined;
-    });
-    return this.#scanning;
+    return this.#scanAfter(0);
   }
 
   /** Scans by itself from now on, whenever something changes in a folder. */
@@ -130,17 +128,17 @@ export class Catalogue implements Disposable {
   }
 
   readonly #folderChanged = (): void => {
-    // One that is under way may have missed it.
-    const previous = this.#scanning ?? Promise.resolve();
-    this.#scanning = previous
-      .then(() => this.#scan(settleMs))
-      .catch((err: unknown) => {
-        this.#log.error({ err }, "the models folder could not be read");
-      })
-      .finally(() => {
-        this.#scanning = undefined;
-      });
+    this.#scanAfter(settleMs).catch((err: unknown) => {
+      this.#log.error({ err }, "the models folder could not be read");
+    });
   };
+
+  /** One scan at a time, and each begins after it was asked for: one that is under way may have missed what has changed. */
+  #scanAfter(quietMs: number): Promise<void> {
+    const scan = this.#scanning.then(() => this.#scan(quietMs));
+    this.#scanning = scan.catch(() => undefined);
+    return scan;
+  }
 
   /** @param quietMs how long a file that is new must not have been written to */
   async #scan(quietMs: number): Promise<void> {
@@ -167,7 +165,6 @@ export class Catalogue implements Disposable {
     if (own === undefined) return;
     try {
       const text = await readModelsYaml(own.folder);
-      // The same objects as long as it says the same, so that no entry looks changed.
       if (text !== this.#yaml) this.#definitions = new Definitions(parseModelsYaml(own.folder, text));
       this.#yaml = text;
     } catch (thrown) {
@@ -193,7 +190,7 @@ export class Catalogue implements Disposable {
     const known = this.#entries.get(id);
     const definition = this.#definitions.get(id) ?? nothingKnown;
     const isSame = known?.file.stamp === file.stamp && known.path === file.paths[0];
-    if (isSame && known.definition === definition) return known;
+    if (isSame && isDeepStrictEqual(known.definition, definition)) return known;
     const ageMs = Date.now() - file.changedAtMs;
     if (!isSame && ageMs >= 0 && ageMs < quietMs) {
       for (const watch of this.#watches) watch.again(quietMs - ageMs);

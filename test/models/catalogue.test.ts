@@ -59,6 +59,22 @@ describe("the catalogue", () => {
     assert.ok(!catalogue.missing.some(({ id }) => id === "qwen2.5-0.5b"));
   });
 
+  test("an edit of models.yaml changes the models that it is about, and no other", async () => {
+    for (const name of ["one.gguf", "two.gguf"]) await copyFile(model, join(folder, name));
+    const yaml = (context: number) =>
+      writeFile(
+        join(folder, "models.yaml"),
+        `models:\n  one: {file: one.gguf, stop: ["END"]}\n  two: {file: two.gguf, contextSize: ${context}}\n`,
+      );
+    await yaml(512);
+    const catalogue = await scanned();
+    const changes: CatalogueChange[] = [];
+    catalogue.onChange((change) => changes.push(change));
+    await yaml(1_024);
+    await catalogue.scan();
+    assert.deepEqual(changes, [{ added: [], removed: [], changed: ["two"] }]);
+  });
+
   test("models.yaml adds models, and changes built-in ones field by field", async () => {
     await copyFile(model, join(folder, "mine-v2.gguf"));
     await writeFile(
