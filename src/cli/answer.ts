@@ -47,7 +47,15 @@ export async function answer(
     } catch (thrown) {
       const isLost =
         thrown instanceof ConnectionLost || (attempt > 0 && thrown instanceof CommandError && thrown.reason === "unreachable");
-      if (!isLost || signal.aborted || attempt >= reconnectAttempts) throw thrown;
+      if (isLost && signal.aborted) throw new CommandError("interrupted", "The answer was interrupted.", thrown);
+      if (!isLost) throw thrown;
+      if (attempt >= reconnectAttempts) {
+        throw new CommandError(
+          "unreachable",
+          `The connection was lost, and ${reconnectAttempts} tries have not brought it back.`,
+          thrown,
+        );
+      }
       if (progress.last > before) attempt = 0;
       await sleep(reconnectMs);
     }

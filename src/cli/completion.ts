@@ -3,7 +3,7 @@ import { Argument, Command } from "commander";
 const shells = ["bash", "zsh", "fish"] as const;
 
 /** Commands whose first argument is a model. */
-const takesModel = new Set(["pull", "switch", "run", "show", "rm"]);
+const takesModel = new Set(["pull", "switch", "run", "show", "rm", "bench"]);
 
 /** @param commands those that are completed; read when the script is printed */
 export function completionCommand(commands: () => readonly Command[]): Command {
@@ -80,7 +80,8 @@ ${names}
 ${flags}
   esac
 }
-compdef _llamapod llamapod
+# Loaded from fpath this is the function itself; sourced, it has to be registered.
+if [[ $funcstack[1] == _llamapod ]]; then _llamapod "$@"; else compdef _llamapod llamapod; fi
 `;
 }
 

@@ -14,6 +14,11 @@ import { serveCommand } from "./serve.ts";
 import { showCommand } from "./show.ts";
 import { switchCommand } from "./switch.ts";
 
+const settingsHelp = `
+Settings come from flags, then the environment (LLAMAPOD_PORT, LLAMAPOD_MODELS_DIR, ...), then the YAML file of
+--config, then the defaults; llamapod serve --help lists them. Models lie in ~/.local/share/llamapod/models, with
+models.yaml beside them.`;
+
 /** The whole command line. */
 export function llamapodProgram(): Command {
   const program = new Command("llamapod")
@@ -36,6 +41,8 @@ export function llamapodProgram(): Command {
     doctorCommand(),
     completionCommand(() => program.commands),
   ];
-  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+  for (const command of commands) {
+    program.addCommand(command.copyInheritedSettings(program).addHelpText("after", `${settingsHelp}\n${exitCodeHelp()}`));
+  }
   return program;
 }

@@ -24,9 +24,9 @@ export class PullDisplay {
     if (isNew) this.#samples = [];
     this.#last = progress;
     const now = performance.now();
-    this.#samples = [...this.#samples.filter(({ at }) => now - at < rateWindowMs), { at: now, bytes: progress.bytes }];
     if (!isNew && now - this.#drawnAt < (this.#style === "bar" ? redrawMs : jsonEveryMs)) return;
     this.#drawnAt = now;
+    this.#samples = [...this.#samples.filter(({ at }) => now - at < rateWindowMs), { at: now, bytes: progress.bytes }];
     if (this.#style === "json") this.#printLine(progress);
     if (this.#style === "bar") this.#draw(progress, isNew);
   }
