@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { fork, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { readGgufHeader } from "../../src/models/gguf/header.ts";
 import { families, tinyModel, type Family } from "../fixtures/tiny-models.ts";
+import { Loader } from "./loader-process.ts";
 
 /** Of each family, so many files with a changed header are made; `FUZZ_RUNS` makes it more. */
 const wanted = process.env["FUZZ_RUNS"];
@@ -16,9 +14,6 @@ const runs = Number(wanted ?? 150);
 
 /** The vocabularies of the others take seconds to load. */
 const fuzzed: readonly Family[] = wanted === undefined ? ["gemma2", "gpt2"] : families;
-
-/** A file that takes longer hangs the loader. */
-const patienceMs = 30_000;
 
 /** Numbers that programs get wrong. */
 const extremes = [
@@ -102,46 +97,4 @@ function edited(original: Buffer, edits: readonly Edit[]): Buffer {
     else bytes.writeBigUInt64LE(value, at);
   }
   return bytes;
-}
-
-/** The real loader, in a process that is started again when a file has killed it. */
-class Loader implements AsyncDisposable {
-  #child: ChildProcess | undefined;
-
-  async load(path: string): Promise<"loaded" | "refused" | "died"> {
-    const child = await this.#ready();
-    const watchdog = setTimeout(() => child.kill("SIGKILL"), patienceMs);
-    const told = await new Promise<unknown>((resolve) => {
-      const tell = (message: unknown) => {
-        child.off("message", tell).off("exit", tell);
-        resolve(message);
-      };
-      child.on("message", tell).on("exit", tell);
-      child.send(path);
-    });
-    clearTimeout(watchdog);
-    if (told === "loaded" || told === "refused") return told;
-    this.#child = undefined;
-    return "died";
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const child = this.#child;
-    if (child === undefined) return;
-    const exited = once(child, "exit");
-    child.kill("SIGKILL");
-    await exited;
-  }
-
-  async #ready(): Promise<ChildProcess> {
-    if (this.#child !== undefined) return this.#child;
-    const child = fork(fileURLToPath(new URL("./loader.js", import.meta.url)), {
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
-      // ggml asks a debugger for one, which takes seconds.
-      env: { ...process.env, GGML_NO_BACKTRACE: "1" },
-    });
-    await once(child, "message");
-    this.#child = child;
-    return child;
-  }
 }

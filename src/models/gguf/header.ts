@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { LlamapodError } from "../../protocol/errors.ts";
 import { hyperparameterFault, type TensorShapes } from "./hyperparameters.ts";
 import { tensorType } from "./tensor-types.ts";
+import { vocabularyFault } from "./vocabulary.ts";
 
 /**
  * Reads and checks the header of a GGUF file, which is untrusted input, before any native code sees it.
@@ -103,7 +104,7 @@ export function parseGgufHeader(bytes: Buffer, fileBytes: number): GgufHeader {
 
   const architecture = metadata.get("general.architecture");
   if (typeof architecture !== "string") throw new InvalidHeader("it does not name its architecture (general.architecture)");
-  const fault = hyperparameterFault(architecture, metadata, shapes);
+  const fault = vocabularyFault(architecture, metadata) ?? hyperparameterFault(architecture, metadata, shapes);
   if (fault !== undefined) throw new InvalidHeader(fault);
   return { architecture, fileBytes, metadata, tensorCount };
 }

@@ -8,6 +8,12 @@ export type TensorShapes = ReadonlyMap<string, readonly bigint[]>;
 /** As many as llama.cpp has room for. */
 const mostLayers = 512;
 
+/** llama.cpp aborts over others. */
+const ropeScalings: readonly unknown[] = [undefined, "none", "linear", "yarn", "longrope"];
+
+/** Architectures without attention give 0 heads. */
+const withoutAttention = /mamba|rwkv/;
+
 /** Plain transformers, for which the shapes of the tensors follow from a few numbers. */
 const plainTransformers = ["llama", "qwen2", "gemma", "gemma2", "gpt2"];
 
@@ -23,7 +29,14 @@ export function hyperparameterFault(architecture: string, metadata: Metadata, sh
   };
   const layers = number("block_count");
   if (layers !== undefined && !isCount(layers, mostLayers)) return `its block_count is not 1 to ${mostLayers}`;
-  if (!plainTransformers.includes(architecture) || number("expert_count") !== undefined) return undefined;
+  if (!ropeScalings.includes(number("rope.scaling.type"))) return "its rope.scaling.type is unknown";
+  for (const name of ["embedding_length", "attention.head_count"]) {
+    const count = number(name);
+    // Some architectures have a number for each layer.
+    if (count === undefined || typeof count === "object" || isCount(count)) continue;
+    if (!withoutAttention.test(architecture)) return `its ${name} is impossible`;
+  }
+  if (!plainTransformers.includes(architecture) || isCount(number("expert_count"))) return undefined;
 
   const present = new Set([...shapes.keys()].flatMap((name) => /^blk\.(\d+)\./.exec(name)?.[1] ?? [])).size;
   if (layers !== present) return `its block_count is ${String(layers)}, and it has the tensors of ${present} layers`;
