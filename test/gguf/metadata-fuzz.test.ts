@@ -62,7 +62,10 @@ const absentKeys = (family: Family): string[] => [
   "tokenizer.ggml.precompiled_charsmap",
 ];
 
-interface Change { readonly key: string; readonly how: "remove" | "halve" | "empty" | { readonly to: GgufValue } }
+interface Change {
+  readonly key: string;
+  readonly how: "remove" | "halve" | "empty" | { readonly to: GgufValue };
+}
 
 describe("GGUF metadata that was changed", { timeout: 280_000 }, () => {
   let folder: string;
