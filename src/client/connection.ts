@@ -62,7 +62,8 @@ export class Connection {
   /** Tells events of the current socket from those of one that was given up. */
   #epoch = 0;
   #attempt = 0;
-  #leastDelayMs = 0;
+  /** Before then the server, which is going away, wants nobody back. */
+  #notBeforeMs = 0;
   #cancelTimer: () => void = () => undefined;
 
   constructor(surroundings: Surroundings, events: ConnectionEvents) {
@@ -120,11 +121,11 @@ export class Connection {
     if (message === undefined) return;
     if (message.type === "hello") {
       this.#attempt = 0;
-      this.#leastDelayMs = 0;
+      this.#notBeforeMs = 0;
       this.#setTimer(quietMs, () => this.#ping(pongTimeoutMs));
       this.#become({ kind: "open" });
     }
-    if (message.type === "notice") this.#leastDelayMs = message.reconnect_after_ms;
+    if (message.type === "notice") this.#notBeforeMs = this.#surroundings.nowMs() + message.reconnect_after_ms;
     this.#events.received(message);
   }
 
@@ -141,7 +142,9 @@ export class Connection {
 
   #lost(): void {
     this.#abandonSocket();
-    const delayMs = Math.max(this.#leastDelayMs, retryDelayMs(this.#attempt, this.#surroundings.random()));
+    const askedForMs = Math.max(0, this.#notBeforeMs - this.#surroundings.nowMs());
+    // All clients were told the same: they must not come at the same moment.
+    const delayMs = askedForMs + retryDelayMs(this.#attempt, this.#surroundings.random());
     this.#attempt += 1;
     this.#setTimer(delayMs, () => this.#connect());
     this.#become({ kind: "waiting", attempt: this.#attempt, delayMs });

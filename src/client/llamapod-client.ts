@@ -86,6 +86,7 @@ export class LlamapodClient implements Disposable {
   switchTo(model: string): ModelSwitch {
     const change = new ModelSwitch(model);
     this.#switches.add(change);
+    if (this.#greeting !== undefined) change.find(this.#greeting.models);
     // Without a connection it is asked for when there is one.
     this.#stream.switchTo(model);
     this.#connect();
@@ -154,7 +155,7 @@ export class LlamapodClient implements Disposable {
     for (const { resolve } of this.#greeted) resolve(message);
     this.#greeted = [];
     for (const change of this.#switches) {
-      const model = message.models.find(({ id }) => id === change.model);
+      const model = change.find(message.models);
       if (model?.active === true && model.state === "ready") change.update(model);
       else this.#stream.switchTo(change.model);
     }

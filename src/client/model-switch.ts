@@ -1,4 +1,4 @@
-import type { ModelState, ServerMessageOf } from "../protocol/stream.ts";
+import type { ModelState, ModelSummary, ServerMessageOf } from "../protocol/stream.ts";
 import { Changes } from "./changes.ts";
 import { ClientError } from "./errors.ts";
 
@@ -13,6 +13,7 @@ type ModelNews = Pick<ServerMessageOf<"model">, "id" | "state" | "active" | "pro
 
 /** A switch to another model while it is going on. `for await` gives the states that the model passes; `result` its end. */
 export class ModelSwitch implements AsyncIterable<SwitchProgress> {
+  /** As it was asked for: its id or an alias. */
   readonly model: string;
   /** Resolves when the model answers. Rejects with a {@link ClientError} if it cannot be loaded. */
   readonly result: Promise<void>;
@@ -21,9 +22,13 @@ export class ModelSwitch implements AsyncIterable<SwitchProgress> {
   #reject: (reason: unknown) => void = () => undefined;
   #latest: SwitchProgress | undefined;
   #isOver = false;
+  /** As the server calls it. */
+  #id: string;
 
   constructor(model: string) {
     this.model = model;
+    // The server takes names in any case.
+    this.#id = model.toLowerCase();
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -49,9 +54,16 @@ export class ModelSwitch implements AsyncIterable<SwitchProgress> {
     }
   }
 
+  /** For the client that owns it: which of the server's models it is, if any. */
+  find(models: readonly ModelSummary[]): ModelSummary | undefined {
+    const found = models.find(({ id, aliases }) => id === this.#id || aliases?.includes(this.#id) === true);
+    this.#id = found?.id ?? this.#id;
+    return found;
+  }
+
   /** For the client that owns it. */
   update({ id, state, active, progress, reason }: ModelNews): void {
-    if (this.#isOver || id !== this.model) return;
+    if (this.#isOver || id !== this.#id) return;
     this.#latest = { model: id, state, ...(progress !== undefined && { progress }) };
     if (state === "failed" || state === "invalid") {
       const message = reason ?? `The model ${id} cannot be loaded.`;

@@ -50,6 +50,8 @@ const mismatch: Failure = {
 interface Entry {
   generation: Generation;
   acked: number;
+  /** How often its request was sent: the server may have it although a later one is refused. */
+  requests: number;
   cancelling: boolean;
   /** A digest that did not match was already answered by reading everything again. */
   reread: boolean;
@@ -106,6 +108,7 @@ export class StreamClient {
     const entry: Entry = {
       generation,
       acked: generation.last,
+      requests: 0,
       cancelling: false,
       reread: false,
       cancelAckTimer: undefined,
@@ -178,7 +181,7 @@ export class StreamClient {
     const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
     // The server would close the connection, not only refuse the message.
     if (bytes > this.#longestMessageBytes) this.#end(entry, { ...generation, phase: { kind: "failed", failure: tooLong } });
-    else this.#connection.send({ ...request, ...this.#reader });
+    else if (this.#connection.send({ ...request, ...this.#reader })) entry.requests++;
   }
 
   #resume(entry: Entry): void {
@@ -222,10 +225,13 @@ export class StreamClient {
     }
     const { generation } = entry;
     if (hasEnded(generation)) return;
-    if (message.retryable && generation.last > 0) {
+    if (message.retryable && (generation.last > 0 || entry.requests > 1)) {
       entry.cancelResumeTimer?.();
       const delayMs = message.retry_after_ms ?? repeatResumeAfterMs;
-      entry.cancelResumeTimer = this.#surroundings.after(delayMs, () => this.#resume(entry));
+      entry.cancelResumeTimer = this.#surroundings.after(delayMs, () => {
+        entry.cancelResumeTimer = undefined;
+        this.#ask(entry);
+      });
       return;
     }
     const cancelled = entry.cancelling && message.code === "generation_not_found";

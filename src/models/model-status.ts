@@ -7,6 +7,7 @@ import type { RunnerState } from "./runner-state.ts";
 /** A model as clients see it. */
 export interface ModelStatus {
   readonly id: string;
+  readonly aliases: readonly string[];
   readonly state: ModelState;
   readonly progress: number | undefined;
   readonly reason: string | undefined;
@@ -31,10 +32,10 @@ export interface ModelSituation {
   readonly failure: LlamapodError | undefined;
 }
 
-export function describeModel({ id, header, isBuiltIn }: CatalogueEntry, situation: ModelSituation): ModelStatus {
+export function describeModel({ id, aliases, header, isBuiltIn }: CatalogueEntry, situation: ModelSituation): ModelStatus {
   const { isActive: active, memory, runner, isEstimating, failure } = situation;
   const sizeBytes = header instanceof LlamapodError ? 0 : header.fileBytes;
-  const common = { id, active, sizeBytes, isBuiltIn, memory, progress: undefined, reason: undefined };
+  const common = { id, aliases, active, sizeBytes, isBuiltIn, memory, progress: undefined, reason: undefined };
   if (header instanceof LlamapodError) return { ...common, state: "invalid", reason: header.message };
   if (runner?.name === "ready") return { ...common, state: "ready", backend: runner.model.backend };
   if (runner?.name === "loading") return { ...common, state: "loading", progress: runner.progress };

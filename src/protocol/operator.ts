@@ -9,6 +9,8 @@ const bytes = z.int().min(0);
 
 export const modelObject = z.object({
   id: z.string(),
+  /** What else it is called in requests. */
+  aliases: z.array(z.string()),
   state: modelState,
   active: z.boolean(),
   size_bytes: bytes,

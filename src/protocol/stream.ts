@@ -81,6 +81,8 @@ export const modelSummary = z.object({
   state: modelState,
   active: z.boolean(),
   size_bytes: z.number(),
+  /** What else it is called in requests. */
+  aliases: z.array(z.string()).optional(),
   /** A demo that comes with llamapod. */
   built_in: z.boolean().optional(),
 });

@@ -91,8 +91,9 @@ export class Session implements SocketSession {
       protocol: subprotocol,
       server: context.server,
       active_model: context.pool.activeModel ?? null,
-      models: context.pool.models.map(({ id, state, active, sizeBytes, isBuiltIn }) => ({
+      models: context.pool.models.map(({ id, aliases, state, active, sizeBytes, isBuiltIn }) => ({
         id,
+        aliases: [...aliases],
         state,
         active,
         size_bytes: sizeBytes,

@@ -146,7 +146,7 @@ describe("llamapod/client", { timeout: 120_000 }, () => {
     equal((await client.hello()).models.length, 2);
     const [started] = (await eventsOf(client.generate(greedy(2)))).filter(({ type }) => type === "started");
     ok(started?.type === "started" && started.model === "gpt2");
-    await client.switchTo("llama").result;
+    await client.switchTo("LLAMA").result;
     await rejects(client.switchTo("nobody").result, { code: "model_not_found" });
   });
 

@@ -198,11 +198,31 @@ describe("a lost connection", () => {
   it("waits as long as a draining server asked for", () => {
     const world = connectedWorld();
     world.socket.say({ type: "notice", kind: "draining", reconnect_after_ms: 5_000 });
+    world.advance(3_000);
     world.socket.cut(1001);
-    world.advance(4_900);
-    equal(world.sockets.length, 1);
-    world.advance(200);
+    world.advance(2_000);
+    equal(world.sockets.length, 1, "a little later, so that not all come at once");
+    world.advance(250);
     equal(world.sockets.length, 2);
+  });
+
+  it("asks again, later, for what was refused only because many asked again at once", () => {
+    const world = connectedWorld();
+    world.client.generate(request);
+    world.reconnect();
+    equal(world.socket.sentOf("generate").length, 1);
+    world.socket.say({
+      type: "error",
+      id: "g",
+      code: "too_many_messages",
+      message: "Slower.",
+      retryable: true,
+      retry_after_ms: 500,
+    });
+    world.advance(500);
+    equal(world.socket.sentOf("generate").length, 2);
+    world.socket.say(started());
+    equal(world.generation.phase.kind, "streaming");
   });
 
   it("does not hear what an earlier socket still says", () => {

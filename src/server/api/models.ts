@@ -55,9 +55,10 @@ function accept(response: Response, operation: Operation): void {
   response.status(202).location(`/api/operations/${operation.id}`).json(operationObject(operation.status));
 }
 
-function modelObject({ id, state, active, sizeBytes, isBuiltIn, memory, progress, reason }: ModelStatus): ModelObject {
+function modelObject({ id, aliases, state, active, sizeBytes, isBuiltIn, memory, progress, reason }: ModelStatus): ModelObject {
   return {
     id,
+    aliases: [...aliases],
     state,
     active,
     size_bytes: sizeBytes,
