@@ -19,6 +19,9 @@ const count = (least: number, most = Number.MAX_SAFE_INTEGER) =>
     z.number().int().min(least).max(most),
   );
 
+/** Flags are booleans, variables are text. */
+const onOrOff = z.preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean());
+
 const byteUnits = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 /** A number of bytes, with a unit such as MiB or GiB where it is text. */
@@ -55,16 +58,16 @@ const schema = z.strictObject({
     .transform(withHome)
     .default(defaultModelsFolder)
     .describe("folder with the GGUF files, and models.yaml"),
-  demoModels: z
-    .preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean())
-    .default(true)
-    .describe("offer the built-in demo models beside those of the folder"),
+  demoModels: onOrOff.default(true).describe("offer the built-in demo models beside those of the folder"),
   model: z.string().min(1).optional().describe("model that answers when a request names none (default: the first one)"),
   contextSize: count(256).default(4096).describe("tokens of prompt and answer together, for each slot"),
   slots: count(1, 64).default(4).describe("generations that a model works on at the same time"),
   threads: count(1).default(availableParallelism()).describe("threads that compute (default: one for each core)"),
   batchSize: count(1).default(512).describe("prompt tokens computed at once, at most"),
   gpu: z.enum(gpuModes).default("auto").describe("auto uses a GPU if one works, required fails without one"),
+  exitOnFailedStart: onOrOff
+    .default(false)
+    .describe("end when the first model cannot be loaded, for something that then starts the server anew or another one"),
   maxResident: count(1).default(16).describe("models that are loaded at the same time, at most, where memory allows"),
   memoryBudget: bytes.optional().describe("main memory for all models, such as 12GiB (default: what the machine has)"),
   memoryReserve: bytes.default(512 * 1024 * 1024).describe("main memory that models leave free, in bytes or such as 1GiB"),
@@ -103,8 +106,7 @@ const schema = z.strictObject({
   apiKeysFile: z.string().min(1).optional().describe("file with the keys that clients need (default: none is needed)"),
   allowedHosts: names.describe("host names, beside localhost, under which clients reach this server"),
   allowedOrigins: names.describe("origins of other pages that may use this server"),
-  allowUnauthenticated: z
-    .preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean())
+  allowUnauthenticated: onOrOff
     .default(false)
     .describe("listen beyond this machine although anyone who gets through may use the server"),
   logLevel: z.enum(logLevels).default("info").describe("least level that is logged"),

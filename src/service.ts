@@ -61,7 +61,7 @@ export class Service {
   /**
    * Listens, and loads the active model meanwhile.
    *
-   * @param onStartFailed told why a server that has to have a GPU could not load its first model
+   * @param onStartFailed told why the first model could not be loaded, where the server has to end then
    * @throws {Error} when it cannot listen; {LlamapodError} for a wrong model
    */
   static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
@@ -83,8 +83,9 @@ export class Service {
     pool.onModelChange((status) => {
       if (!status.active) return;
       probes.activeModelChanged(status);
-      const mustStart = config.gpu === "required" && !probes.startup().ok;
-      if (mustStart && status.state === "failed") onStartFailed(status.reason ?? "the model could not be loaded");
+      const mustStart = (config.gpu === "required" || config.exitOnFailedStart) && !probes.startup().ok;
+      const hasFailed = status.state === "failed" || status.state === "invalid";
+      if (mustStart && hasFailed) onStartFailed(status.reason ?? "the model could not be loaded");
     });
     const { allowedHosts, allowedOrigins } = config;
     const listener = new Listener({

@@ -3,7 +3,7 @@ export const exitCodes = {
   ok: { code: 0, meaning: "it worked" },
   failed: { code: 1, meaning: "it did not work; the message says why" },
   usage: { code: 2, meaning: "a flag, a setting or an argument cannot be used" },
-  startFailed: { code: 3, meaning: "the server cannot start as it was told to, such as on a GPU" },
+  startFailed: { code: 3, meaning: "the server cannot start as it was told to, such as on a GPU or with a model" },
   notFound: { code: 8, meaning: "there is no such model, or its file is not here" },
   unreachable: { code: 4, meaning: "the server, or the place to download from, cannot be reached" },
   denied: { code: 5, meaning: "access was refused: a licence to accept, a token or a key is missing" },

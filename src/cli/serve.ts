@@ -63,7 +63,8 @@ async function serve(config: Config): Promise<void> {
 async function start(config: Config, log: Logger): Promise<Service> {
   try {
     return await Service.start(config, log, (cause) => {
-      log.fatal({ cause, gpu: config.gpu }, `the server has to have a GPU and cannot start: ${cause}`);
+      const need = config.gpu === "required" ? "has to have a GPU and " : "";
+      log.fatal({ cause, gpu: config.gpu }, `the server ${need}cannot start: ${cause}`);
       process.exit(exitCodes.startFailed.code);
     });
   } catch (thrown) {

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { hostileFile } from "../fixtures/hostile.ts";
+import { runCommand, ServerProcess, until } from "../support/processes.ts";
+
+describe("a first model that cannot be loaded", () => {
+  let folder: string;
+  let hostile: string;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "llamapod-failed-start-"));
+    hostile = basename(await hostileFile("unknown-architecture", folder), ".gguf");
+    await writeFile(join(folder, "notes.gguf"), "not a model");
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  const exitOnFailedStart = (model: string) =>
+    runCommand(["serve", "--port", "0", "--gpu", "off", "--models-dir", folder, "--model", model], {
+      LLAMAPOD_EXIT_ON_FAILED_START: "true",
+    });
+
+  test("leaves the server running, which says why it is not ready", async () => {
+    await using server = await ServerProcess.start(["--models-dir", folder, "--model", hostile]);
+    await until(async () => /unknown model architecture/.test(await (await fetch(`${server.url}/health/ready`)).text()));
+  });
+
+  test("ends it with the reason, where it is told to", async () => {
+    const { code, stdout } = await exitOnFailedStart(hostile);
+    assert.equal(code, 3, stdout);
+    assert.match(stdout, /the server cannot start: .*unknown model architecture/);
+  });
+
+  test("ends it for a file that is no model too", async () => {
+    const { code, stdout } = await exitOnFailedStart("notes");
+    assert.equal(code, 3, stdout);
+    assert.match(stdout, /the server cannot start: .*GGUF/);
+  });
+});
