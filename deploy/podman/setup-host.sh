@@ -1,15 +1,24 @@
 #!/usr/bin/env bash
-# Prints what an administrator has to do once on this host, so that this user can run llamapod. It changes nothing.
+# Prints what an administrator has to do once on this host, so that this user can run llamapod, as a script to read and to run. It
+# changes nothing.
 #
 #   setup-host.sh [--print]
+#
+# Exit codes: 0 printed, 2 wrong arguments. What the user can do alone is in deploy/podman/doctor.sh.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=deploy/podman/lib.sh
+. "$here/lib.sh"
+
 case ${1:---print} in
   --print) ;;
-  *)
-    sed -n '2,/^[^#]/{/^#/!q;s/^# \{0,1\}//;p}' "$0"
-    [ "$1" = --help ] || [ "$1" = -h ]
+  -h | --help)
+    usage "$0"
     exit
     ;;
+  *) unknown "$1" ;;
 esac
-"$here/doctor.sh" | sed -n 's/^ *fix: //p'
+# Its exit code tells how the host is, and not whether it could be looked at.
+code=0
+"$here/doctor.sh" --for-administrator || code=$?
+[ "$code" -ne "$exit_usage" ] || exit "$code"

@@ -2,10 +2,12 @@
 # Starts llamapod under Podman: as a container, or with --quadlet as a service of systemd that starts with the machine.
 #
 #   start-podman.sh [ARGUMENTS OF start.sh]
-#   start-podman.sh --quadlet [INSTANCE] [--gpu off|required]
+#   start-podman.sh --quadlet [INSTANCE] [--port PORT] [--gpu off|required]
 #
 # --quadlet installs the units of deploy/podman/quadlet for this user (Podman 5.0), keeps settings in
-# ~/.config/llamapod/INSTANCE.env (INSTANCE is main unless said), and starts llamapod@INSTANCE. --dry-run prints the commands.
+# ~/.config/llamapod/INSTANCE.env (INSTANCE is main unless said), and starts llamapod@INSTANCE; one that runs is started anew if
+# something has changed. A new instance gets the first port from 8080 that no other has, unless --port says which.
+# --gpu gives this instance the GPU, or takes it away. --dry-run prints the commands.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
@@ -19,39 +21,101 @@ case ${1:-} in
   --quadlet) shift ;;
   *) exec "$here/start.sh" --engine podman "$@" ;;
 esac
-instance=main gpu=off
-if [[ ${1:-} =~ ^[a-z0-9-]+$ && ${1:-} != --* ]]; then
-  instance=$1
-  shift
-fi
+instance=main gpu='' port=''
+case ${1:-} in
+  '' | -*) ;;
+  *)
+    need_instance "$1"
+    instance=$1
+    shift
+    ;;
+esac
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --gpu)
+    --gpu | --port)
       need "$#" "$1"
-      gpu=$2
+      printf -v "${1#--}" %s "$2"
       shift
       ;;
     --dry-run) dry_run=true ;;
+    -h | --help)
+      usage "$0"
+      exit
+      ;;
     *) unknown "$1" ;;
   esac
   shift
 done
-case $gpu in off | required) ;; *) fail "$exit_usage" "--gpu is off or required here, not $gpu" ;; esac
-usable_podman || fail "$exit_engine" "Podman cannot be used." "deploy/podman/doctor.sh says what to do."
-major=$(podman version --format '{{.Client.Version}}' | cut -d. -f1)
-"$dry_run" || [ "$major" -ge 5 ] || fail "$exit_engine" "Podman $major is too old for these units, which need 5.0." "Without systemd: start-podman.sh"
+case $gpu in '' | off | required) ;; *) fail "$exit_usage" "--gpu is off or required here, not $gpu" ;; esac
+[ -z "$port" ] || need_number --port "$port"
+usable podman || fail "$exit_engine" "Podman cannot be used." "deploy/podman/doctor.sh says what to do."
+version=$(podman version --format '{{.Client.Version}}')
+"$dry_run" || version_at_least 5.0 "$version" ||
+  fail "$exit_engine" "Podman $version is too old for these units, which need 5.0." "Without systemd: start-podman.sh"
 
-config=${XDG_CONFIG_HOME:-$HOME/.config}
-units=$config/containers/systemd
+config=$(config_home)
+units=$config/containers/systemd settings=$config/llamapod/$instance.env unit=llamapod@$instance changed=false
+
+# install_file FROM TO
+install_file() {
+  cmp --quiet "$1" "$2" && return
+  changed=true
+  run cp "$1" "$2"
+}
+
+# The first port from 8080 that no other instance has.
+free_port() {
+  local taken port=8080 file
+  taken=$(for file in "$config"/llamapod/*.env; do [ ! -e "$file" ] || setting "$file" LLAMAPOD_BIND; done)
+  while grep -q ":$port\$" <<< "$taken"; do port=$((port + 1)); done
+  echo "$port"
+}
+
+# set_port FILE PORT: keeps the address, and the file's owner and mode.
+set_port() {
+  local bind
+  bind=$(setting "$1" LLAMAPOD_BIND)
+  [ "${bind##*:}" = "$2" ] && return
+  changed=true
+  bind=${bind%:*}
+  run sed -i "/^LLAMAPOD_BIND=/d; \$aLLAMAPOD_BIND=${bind:-127.0.0.1}:$2" "$1"
+}
+
 run mkdir -p "$units" "$config/llamapod"
-run cp "$here/quadlet/llamapod@.container" "$here/quadlet/llamapod.network" "$units/"
-[ -e "$config/llamapod/$instance.env" ] || run cp "$here/quadlet/examples/main.env" "$config/llamapod/$instance.env"
-if [ "$gpu" = required ]; then
-  run mkdir -p "$units/llamapod@.container.d"
-  run cp "$here/quadlet/examples/llamapod@.container.d/10-gpu.conf" "$units/llamapod@.container.d/"
+install_file "$here/quadlet/llamapod@.container" "$units/llamapod@.container"
+install_file "$here/quadlet/llamapod.network" "$units/llamapod.network"
+if [ ! -e "$settings" ]; then
+  port=${port:-$(free_port)}
+  install_file "$here/quadlet/examples/main.env" "$settings"
 fi
-[ "$instance" = main ] || run ln -sf llamapod@.container "$units/llamapod@$instance.container"
+if [ -n "$port" ]; then
+  if "$dry_run"; then echo "LLAMAPOD_BIND=127.0.0.1:$port > $settings"; else set_port "$settings" "$port"; fi
+fi
+gpu_drop_in=$units/$unit.container.d/10-gpu.conf
+case $gpu in
+  required)
+    run mkdir -p "${gpu_drop_in%/*}"
+    install_file "$here/quadlet/examples/llamapod@.container.d/10-gpu.conf" "$gpu_drop_in"
+    ;;
+  off)
+    for file in "$gpu_drop_in" "$units/llamapod@.container.d/10-gpu.conf"; do
+      [ -e "$file" ] || continue
+      changed=true
+      run rm "$file"
+    done
+    ;;
+esac
+[ -L "$units/$unit.container" ] || run ln -sf llamapod@.container "$units/$unit.container"
 run systemctl --user daemon-reload
-run systemctl --user start "llamapod@$instance" || fail "$exit_unhealthy" "llamapod@$instance did not start." "journalctl --user -u llamapod@$instance"
-"$dry_run" || [ "$(loginctl show-user "$USER" -p Linger --value 2> /dev/null)" = yes ] ||
-  say "It stops when you log out, until an administrator allows it to stay: sudo loginctl enable-linger $USER"
+action=start
+if "$changed" && systemctl --user --quiet is-active "$unit" 2> /dev/null; then action=restart; fi
+if ! run systemctl --user "$action" "$unit"; then
+  explain_unit "$unit"
+  fail "$exit_unhealthy" "$unit did not start." "journalctl --user -u $unit"
+fi
+user=$(id -un)
+"$dry_run" || {
+  say "llamapod answers at $(url_of_bind "$(setting "$settings" LLAMAPOD_BIND)")/ ($unit)"
+  [ "$(loginctl show-user "$user" -p Linger --value 2> /dev/null)" = yes ] ||
+    say "It stops when you log out, until an administrator allows it to stay: sudo loginctl enable-linger $user"
+}

@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
 # Starts llamapod in a container, waits until it answers, and says where.
 #
-#   start.sh [--engine auto|podman|docker] [--gpu auto|off|required] [--port PORT] [--model NAME] [--image IMAGE]
+#   start.sh [--engine auto|podman|docker] [--compose] [--gpu auto|off|required] [--port PORT] [--model NAME] [--image IMAGE]
 #
 # --engine auto (the default) takes Podman, and Docker where Podman cannot be used. --gpu auto takes a GPU where the host
-# describes one for containers (/etc/cdi) and checks afterwards that the server uses it. The container listens on this machine
-# only. --wait SECONDS is how long the model may take to load (default: 600). --dry-run prints the command instead.
-# LLAMAPOD_API_KEYS_FILE names a file of API keys, which becomes a secret of the container (Podman only).
-# Exit codes: 0 it answers, 2 wrong arguments, 3 no usable engine, 4 it runs but does not answer, otherwise the engine's own.
+# describes one for containers, starts without it if the engine cannot hand it on, and checks afterwards that the server uses it.
+# The container listens on this machine only. --compose starts it by podman-compose or docker compose, with the file for the GPU
+# that this one understands. --wait SECONDS is how long the model may take to load (default: 600). --dry-run prints the
+# commands instead.
+# LLAMAPOD_API_KEYS_FILE names a file of API keys (`llamapod key`), which is handed to the container. LLAMAPOD_NAME names the
+# container (default: llamapod).
+# Exit codes: 0 it answers, 2 wrong arguments, 3 no usable engine, 4 it does not answer, otherwise the engine's own.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
 . "$here/lib.sh"
+# shellcheck source=deploy/podman/lib/compose.sh
+. "$here/lib/compose.sh"
 
-engine=auto gpu=auto port=8080 model='' image='' wait=600 name=${LLAMAPOD_NAME:-llamapod}
+engine=auto gpu=auto port=8080 model='' image='' wait=600 by_compose=false name=${LLAMAPOD_NAME:-llamapod}
 while [ "$#" -gt 0 ]; do
   case $1 in
     --engine | --gpu | --port | --model | --image | --wait)
@@ -21,6 +26,7 @@ while [ "$#" -gt 0 ]; do
       printf -v "${1#--}" %s "$2"
       shift
       ;;
+    --compose) by_compose=true ;;
     --dry-run) dry_run=true ;;
     -h | --help)
       usage "$0"
@@ -31,48 +37,138 @@ while [ "$#" -gt 0 ]; do
   shift
 done
 case $gpu in auto | off | required) ;; *) fail "$exit_usage" "--gpu is auto, off or required, not $gpu" ;; esac
-[[ $port =~ ^[0-9]+$ ]] || fail "$exit_usage" "--port is a number, not $port"
-
-engine=$(choose_engine "$engine")
-has_gpu=false
-if [ "$gpu" != off ] && grep -rqs 'nvidia.com/gpu' /etc/cdi /var/run/cdi; then has_gpu=true; fi
-if [ "$gpu" = required ]; then has_gpu=true; fi
-if [ -z "$image" ]; then
-  image=localhost/llamapod:cpu
-  # shellcheck disable=SC2310 # without the image of the GPU the other one it is
-  if "$has_gpu" && "$engine" image inspect localhost/llamapod:cuda > /dev/null 2>&1; then image=localhost/llamapod:cuda; fi
+need_number --port "$port"
+need_number --wait "$wait"
+[ -z "$model" ] || need_model "$model"
+[[ $image =~ ^[A-Za-z0-9._:/@-]*$ ]] || fail "$exit_usage" "--image is the name of an image, not $image"
+keys=${LLAMAPOD_API_KEYS_FILE:-}
+if [ -n "$keys" ]; then
+  [ -r "$keys" ] || fail "$exit_usage" "LLAMAPOD_API_KEYS_FILE: $keys cannot be read" "llamapod key NAME >> $keys makes a key"
+  keys=$(realpath "$keys")
 fi
+wanted=$engine
+engine=$(choose_engine "$wanted")
 
-args=(run --detach --name "$name" --publish "127.0.0.1:$port:8080" --volume "$name-data:/var/lib/llamapod"
-  --read-only --cap-drop ALL --security-opt no-new-privileges --tmpfs "/tmp:rw,noexec,nosuid,nodev,size=256m"
-  --stop-timeout 45 --env "LLAMAPOD_GPU=$gpu")
-[ "$engine" = podman ] && args+=(--userns "keep-id:uid=10001,gid=10001")
-[ -n "$model" ] && args+=(--env "LLAMAPOD_MODEL=$model")
-"$has_gpu" && args+=(--device nvidia.com/gpu=all)
-if [ -n "${LLAMAPOD_API_KEYS_FILE:-}" ]; then
-  [ "$engine" = podman ] || fail "$exit_usage" "API keys as a secret need Podman" "With Docker: docs/podman/compose.md"
-  # A secret is copied when the container is made, so that a changed file needs a new container: complete-restart.sh.
-  "$dry_run" || podman secret rm "$name-keys" > /dev/null 2>&1 || true
-  run podman secret create "$name-keys" "$LLAMAPOD_API_KEYS_FILE" > /dev/null
-  args+=(--secret "$name-keys,type=mount,target=/etc/llamapod/api-keys,uid=10001,gid=10001,mode=0400"
-    --env LLAMAPOD_API_KEYS_FILE=/etc/llamapod/api-keys --env LLAMAPOD_ALLOW_UNAUTHENTICATED=false)
+# choose_image: sets $access, how the container gets the GPU, and $used_image.
+choose_image() {
+  access=$(gpu_access "$engine" "$gpu")
+  used_image=$image
+  [ -z "$image" ] || return 0
+  used_image=localhost/llamapod:cpu
+  if [ "$access" != none ] && "$engine" image inspect localhost/llamapod:cuda > /dev/null 2>&1; then used_image=localhost/llamapod:cuda; fi
+}
+
+# have_image: it is here, or comes from its registry. Before a server that runs is stopped.
+have_image() {
+  if "$dry_run" || "$engine" image inspect "$used_image" > /dev/null 2>&1; then return; fi
+  local code=0
+  engine_call "$engine" pull "$used_image" || code=$?
+  [ "$code" -eq 0 ] || problem=image
+  return "$code"
+}
+
+# kept_arguments: for complete-restart.sh, on the container as a label.
+kept_arguments() {
+  local kept="--engine $engine --gpu $gpu --port $port"
+  [ -z "$model" ] || kept+=" --model $model"
+  [ -z "$image" ] || kept+=" --image $image"
+  ! "$by_compose" || kept="--compose $kept"
+  echo "$kept"
+}
+
+# key_arguments: hands the file of keys on, as $key_args.
+key_arguments() {
+  key_args=()
+  [ -n "$keys" ] || return 0
+  if [ "$engine" = podman ]; then
+    # A secret is copied when the container is made, so that a changed file needs a new container: complete-restart.sh.
+    "$dry_run" || podman secret rm "$name-keys" > /dev/null 2>&1 || true
+    run_quietly podman secret create "$name-keys" "$keys" || return
+    key_args=(--secret "$name-keys,type=mount,target=/etc/llamapod/api-keys,uid=10001,gid=10001,mode=0400")
+  else
+    key_args=(--volume "$keys:/etc/llamapod/api-keys:ro")
+  fi
+  key_args+=(--env LLAMAPOD_API_KEYS_FILE=/etc/llamapod/api-keys --env LLAMAPOD_ALLOW_UNAUTHENTICATED=false
+    --label "llamapod.api-keys-file=$keys")
+}
+
+# run_container: by the engine itself.
+run_container() {
+  local args=(run --detach --name "$name" --publish "127.0.0.1:$port:8080" --volume "$name-data:/var/lib/llamapod"
+    --read-only --cap-drop ALL --security-opt no-new-privileges --tmpfs "/tmp:rw,noexec,nosuid,nodev,size=256m"
+    --stop-timeout 45 --env "LLAMAPOD_GPU=$gpu" --label "llamapod.start=$(kept_arguments)")
+  if [ "$engine" = podman ]; then args+=(--userns "keep-id:uid=10001,gid=10001"); fi
+  if [ "$engine" = docker ] || podman_limits_processes; then args+=(--pids-limit 512); fi
+  [ -z "$model" ] || args+=(--env "LLAMAPOD_MODEL=$model")
+  case $access in
+    cdi) args+=(--device "$gpu_device") ;;
+    nvidia) args+=(--gpus all) ;;
+  esac
+  key_arguments || return
+  engine_call "$engine" "${args[@]}" "${key_args[@]}" "$used_image"
+}
+
+# begin: replaces what has the name, whichever engine runs it, and starts the new one. With --gpu auto without the GPU, if need be.
+begin() {
+  local start=run_container code=0 other
+  ! "$by_compose" || start=run_compose
+  choose_image
+  ! "$by_compose" || choose_compose "$engine" "$access"
+  if [ -n "$keys" ] && { "$by_compose" || [ "$engine" = docker ]; }; then keys_for_others "$keys"; fi
+  have_image || return
+  for other in podman docker; do
+    # Compose replaces its own, and gives the network back.
+    "$by_compose" && [ "$other" = "$engine" ] && [ -n "$(label_of "$other" "$name" com.docker.compose.project)" ] && continue
+    remove_container "$other" "$name" || return
+  done
+  "$start" || code=$?
+  if [ "$code" -ne 0 ] && [ "$gpu" = auto ] && [ "$access" != none ] && [[ $problem = gpu || $problem = stale-gpu ]]; then
+    say "Starting without the GPU, on the CPU. --gpu required would not."
+    code=0 problem='' access=none
+    ! "$by_compose" || choose_compose "$engine" none
+    "$engine" rm --force "$name" > /dev/null 2>&1 || true
+    "$start" || code=$?
+  fi
+  return "$code"
+}
+
+code=0
+begin || code=$?
+if [ "$code" -ne 0 ] && [ "$wanted" = auto ] && [ "$engine" = podman ]; then
+  case $code:$problem in
+    # Docker would fail in the same way.
+    *:image | *:port | *:secret) ;;
+    125:* | 126:* | 127:*)
+      if usable docker; then
+        say "Podman cannot start it. Falling back to Docker, whose service runs as root. deploy/podman/doctor.sh says what Podman lacks."
+        podman rm --force "$name" > /dev/null 2>&1 || true
+        engine=docker code=0 problem=''
+        begin || code=$?
+      fi
+      ;;
+  esac
 fi
+[ "$code" -eq 0 ] || exit "$code"
+"$dry_run" && {
+  "$by_compose" || run "$engine" update --restart unless-stopped "$name"
+  exit
+}
 
-if ! "$dry_run" && "$engine" container inspect "$name" > /dev/null 2>&1; then
-  # Its data is on the volume.
-  "$engine" rm --force "$name" > /dev/null
-fi
-engine_call "$engine" "${args[@]}" "$image" || exit
-"$dry_run" && exit
-
-url=http://127.0.0.1:$port
-if ! answer=$(wait_ready "$url" "$wait"); then
-  "$engine" logs "$name" 2>&1 | tail -n 5 >&2
+url=http://127.0.0.1:$port outcome=0
+answer=$(wait_ready "$url" "$wait" "$engine" "$name") || outcome=$?
+if [ "$outcome" -ne 0 ]; then
+  "$engine" logs --tail 5 "$name" 2>&1 | sed 's/^/  /' >&2 || true
+  if [ "$outcome" -eq 2 ]; then
+    # Compose would start it again and again.
+    "$engine" stop --time 45 "$name" > /dev/null 2>&1 || true
+    explain_end "$("$engine" container inspect --format '{{.State.ExitCode}}' "$name" 2> /dev/null || echo unknown)"
+    fail "$exit_unhealthy" "$name ended under $engine, and did not answer." "Its log: $engine logs $name"
+  fi
   fail "$exit_unhealthy" "$name runs under $engine, but does not answer." "See: deploy/podman/status.sh, docs/podman/troubleshooting.md"
 fi
+# Only now: what cannot start must not try for ever.
+"$by_compose" || "$engine" update --restart unless-stopped "$name" > /dev/null 2>&1 ||
+  say "It is not started again after a crash: that takes Podman 5.1, or a service of systemd (start-podman.sh --quadlet)."
 backend=$(json_field backend <<< "$answer")
 say "llamapod answers at $url/ ($engine, $backend)"
-if "$has_gpu" && [ "$backend" = cpu ]; then
-  say "The GPU is not used: the container sees $("$engine" exec "$name" sh -c 'ls /dev/nvidia0 2>/dev/null || echo no /dev/nvidia0'), and runs $image."
-  say "  Build the image for it (deploy/podman/image.sh build --target cuda), and see docs/podman/gpu.md."
-fi
+[ "$access" = none ] || tell_gpu "$engine" "$name" "$backend" "$used_image"

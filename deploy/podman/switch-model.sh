@@ -5,17 +5,18 @@
 #   switch-model.sh MODEL --instance INSTANCE     a Quadlet instance: also for its next start, from ~/.config/llamapod
 #
 # With --instance a server that does not run is started with the model, and with the old one again if it does not become ready.
-# LLAMAPOD_API_KEY is a key with the scope admin, where the server wants one. --dry-run prints what would be done.
-# Exit codes: 0 switched, 2 wrong arguments, 4 not switched, and the old model answers.
+# --wait SECONDS is how long the switch may take (default: 1800). LLAMAPOD_API_KEY is a key with the scope admin, where the server
+# wants one. --dry-run prints what would be done.
+# Exit codes: 0 switched, 2 wrong arguments, 4 not switched, and the old model answers if one did.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
 . "$here/lib.sh"
 
-model='' port=8080 instance=''
+model='' port=8080 instance='' wait=1800
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --port | --instance)
+    --port | --instance | --wait)
       need "$#" "$1"
       printf -v "${1#--}" %s "$2"
       shift
@@ -30,68 +31,81 @@ while [ "$#" -gt 0 ]; do
   esac
   shift
 done
-[[ $model =~ ^[A-Za-z0-9._:-]+$ ]] || fail "$exit_usage" "name the model to switch to" "GET /api/models lists them"
+[ -n "$model" ] || fail "$exit_usage" "name the model to switch to" "GET /api/models lists them"
+need_model "$model"
+need_number --port "$port"
+need_number --wait "$wait"
 
-config=${XDG_CONFIG_HOME:-$HOME/.config}/llamapod/$instance.env
+url=http://127.0.0.1:$port settings=''
 if [ -n "$instance" ]; then
-  [ -f "$config" ] || fail "$exit_usage" "there is no $config" "start-podman.sh --quadlet $instance makes it"
-  bind=$(sed -n 's/^LLAMAPOD_BIND=//p' "$config" | tail -n 1)
-  port=${bind##*:}
+  need_instance "$instance"
+  settings=$(config_home)/llamapod/$instance.env
+  [ -f "$settings" ] || fail "$exit_usage" "there is no $settings" "start-podman.sh --quadlet $instance makes it"
+  bind=$(setting "$settings" LLAMAPOD_BIND)
+  [[ $bind =~ :[0-9]+$ ]] || fail "$exit_usage" "$settings does not say where the server listens" "LLAMAPOD_BIND=127.0.0.1:8080 is a line that does"
+  url=$(url_of_bind "$bind")
 fi
-url=http://127.0.0.1:$port
 
-post() {
-  exec 3<> "/dev/tcp/127.0.0.1/$port" || return 1
-  printf 'POST %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n%s\r\n' "$1" \
-    "${LLAMAPOD_API_KEY:+Authorization: Bearer $LLAMAPOD_API_KEY$'\r\n'}" >&3
-  cat <&3
-}
-
-# remember MODEL: the instance starts with it from now on.
+# remember MODEL: the instance starts with it from now on. The file keeps its owner and mode, and is never half written.
 remember() {
   [ -n "$instance" ] || return 0
   local kept
-  kept=$(grep -v '^LLAMAPOD_MODEL=' "$config") || true
-  printf '%s\nLLAMAPOD_MODEL=%s\n' "$kept" "$1" > "$config.new"
-  mv "$config.new" "$config"
+  kept=$(grep -v '^LLAMAPOD_MODEL=' "$settings") || true
+  cp -p "$settings" "$settings.new"
+  printf '%s\nLLAMAPOD_MODEL=%s\n' "$kept" "$1" > "$settings.new"
+  mv "$settings.new" "$settings"
+}
+
+# follow OPERATION: until it has ended. A few answers that say nothing are forgiven, as of a server under load.
+follow() {
+  local answer state silent=0 deadline=$((SECONDS + wait))
+  while [ "$SECONDS" -lt "$deadline" ]; do
+    answer=$(http GET "$url/api/operations/$1") || answer=''
+    state=$(http_body <<< "$answer" | json_field state)
+    case $state in
+      done)
+        remember "$model"
+        say "$model answers"
+        return
+        ;;
+      failed | cancelled) fail "$exit_unhealthy" "not switched, the old model answers: $(http_body <<< "$answer")" ;;
+      '')
+        silent=$((silent + 1))
+        [ "$silent" -lt 5 ] || fail "$exit_unhealthy" "the server at $url does not say how the switch goes on: $(http_body <<< "${answer:-no answer}")" \
+          "deploy/podman/status.sh shows which model answers"
+        ;;
+      *) silent=0 ;;
+    esac
+    sleep 0.5
+  done
+  fail "$exit_unhealthy" "not switched within $wait s; it goes on" "deploy/podman/status.sh shows which model answers"
 }
 
 if "$dry_run"; then
   echo "POST $url/api/models/$model/switch"
-  [ -z "$instance" ] || echo "LLAMAPOD_MODEL=$model > $config"
+  [ -z "$instance" ] || echo "LLAMAPOD_MODEL=$model > $settings"
   exit
 fi
 
 if http_get "$url/health/live" > /dev/null; then
-  answer=$(post "/api/models/$model/switch") || fail "$exit_unhealthy" "the server at $url does not answer"
-  operation=$(tr -d '\r' <<< "$answer" | sed '1,/^$/d' | json_field id)
-  case ${answer%%$'\r'*} in
-    *' 202 '*) ;;
-    *) fail "$exit_unhealthy" "not switched: $(tr -d '\r' <<< "$answer" | sed '1,/^$/d')" ;;
-  esac
-  while :; do
-    state=$(http_get "$url/api/operations/$operation") || fail "$exit_unhealthy" "the server at $url has gone"
-    case $state in
-      *'"state":"done"'*)
-        remember "$model"
-        say "$model answers"
-        exit
-        ;;
-      *'"state":"failed"'* | *'"state":"cancelled"'*) fail "$exit_unhealthy" "not switched, the old model answers: $state" ;;
-    esac
-    sleep 0.5
-  done
+  answer=$(http POST "$url/api/models/$model/switch") || fail "$exit_unhealthy" "the server at $url does not answer"
+  [ "$(http_status <<< "$answer")" = 202 ] || fail "$exit_unhealthy" "not switched: $(http_body <<< "$answer")"
+  follow "$(http_body <<< "$answer" | json_field id)"
+  exit
 fi
 
 [ -n "$instance" ] || fail "$exit_unhealthy" "no server answers at $url" "start it with start.sh --model $model"
-cp "$config" "$config.before"
+unit=llamapod@$instance
+cp -p "$settings" "$settings.before"
 remember "$model"
-if systemctl --user restart "llamapod@$instance"; then
-  rm "$config.before"
+systemctl --user reset-failed "$unit" 2> /dev/null || true
+if systemctl --user restart "$unit"; then
+  rm "$settings.before"
   say "$model answers"
   exit
 fi
-mv "$config.before" "$config"
-systemctl --user reset-failed "llamapod@$instance" || true
-systemctl --user restart "llamapod@$instance" || say "The old one does not start either: journalctl --user -u llamapod@$instance"
-fail "$exit_unhealthy" "$model did not become ready; the old settings are back." "journalctl --user -u llamapod@$instance says why"
+explain_unit "$unit"
+mv "$settings.before" "$settings"
+systemctl --user reset-failed "$unit" 2> /dev/null || true
+systemctl --user restart "$unit" || say "The old one does not start either: journalctl --user -u $unit"
+fail "$exit_unhealthy" "$model did not become ready; the old settings are back." "journalctl --user -u $unit says why"

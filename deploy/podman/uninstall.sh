@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Takes llamapod off this user's account: container, units and network. Models, settings and images stay.
+# Takes llamapod off this user's account: containers, units and networks. Models, settings and images stay.
 #
 #   uninstall.sh [--delete-data] [--dry-run]
 #
-# --delete-data removes the volumes with the models, the settings in ~/.config/llamapod and the secret as well.
+# --delete-data removes the volumes with the models, the settings in ~/.config/llamapod and the secret as well. With LLAMAPOD_NAME only
+# what start.sh or compose have made under that name goes, and the units stay.
+# Exit codes: 0 done, 1 something could not be removed, 2 wrong arguments.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
@@ -23,22 +25,61 @@ while [ "$#" -gt 0 ]; do
   shift
 done
 
-name=${LLAMAPOD_NAME:-llamapod} config=${XDG_CONFIG_HOME:-$HOME/.config}
+name=${LLAMAPOD_NAME:-llamapod} config=$(config_home) incomplete=0
 units=$config/containers/systemd
-if command -v systemctl > /dev/null && [ -e "$units/llamapod@.container" ]; then
-  run systemctl --user stop 'llamapod@*' || true
-  run rm -rf "$units/llamapod@.container" "$units/llamapod.network" "$units/llamapod@.container.d"
-  run systemctl --user daemon-reload || true
+containers=("$name" "$name-prometheus" "$name-grafana")
+networks=("${name}_default")
+volumes=("$name-data" "$name-prometheus" "$name-grafana")
+
+# attempt COMMAND...: what fails is told, and the rest is done all the same.
+attempt() {
+  local problem=''
+  if "$dry_run"; then
+    run "$@"
+  elif ! problem=$("$@" 2>&1); then
+    say "not done: $* ($(head -n 1 <<< "$problem"))"
+    incomplete=1
+  fi
+}
+
+# remove ENGINE KIND NAME: if there is one.
+remove() {
+  ! "$1" "$2" inspect "$3" > /dev/null 2>&1 || attempt "$1" "$2" rm "$3"
+}
+
+if [ "$name" = llamapod ]; then
+  networks+=(llamapod)
+  for settings in "$config"/llamapod/*.env; do
+    [ -e "$settings" ] || continue
+    instance=$(basename "$settings" .env)
+    containers+=("llamapod-$instance")
+    volumes+=("llamapod-$instance-data")
+  done
+  installed=()
+  for file in "$units"/llamapod{,@*}.{container,network,image,pod,volume,build} "$units"/llamapod@*.container.d; do
+    if [ -e "$file" ] || [ -L "$file" ]; then installed+=("$file"); fi
+  done
+  if [ "${#installed[@]}" -gt 0 ]; then
+    if command -v systemctl > /dev/null; then attempt systemctl --user stop 'llamapod@*'; fi
+    run rm -rf "${installed[@]}"
+    if command -v systemctl > /dev/null; then attempt systemctl --user daemon-reload; fi
+  fi
 fi
 for engine in podman docker; do
-  "usable_$engine" 2> /dev/null || continue
-  ! "$engine" container inspect "$name" > /dev/null 2>&1 || run "$engine" rm --force "$name"
-  ! "$engine" network inspect llamapod > /dev/null 2>&1 || run "$engine" network rm llamapod
+  usable "$engine" 2> /dev/null || continue
+  for container in "${containers[@]}"; do
+    ! has_container "$engine" "$container" || attempt "$engine" stop --time 45 "$container"
+    ! has_container "$engine" "$container" || attempt "$engine" rm --force "$container"
+  done
+  for network in "${networks[@]}"; do remove "$engine" network "$network"; done
   if "$delete_data"; then
-    while read -r volume; do run "$engine" volume rm "$volume"; done \
-      < <("$engine" volume ls --quiet | grep -E "^$name(-[a-z0-9-]+)?-data\$")
-    ! "$engine" secret inspect "$name-keys" > /dev/null 2>&1 || run "$engine" secret rm "$name-keys"
+    for volume in "${volumes[@]}"; do remove "$engine" volume "$volume"; done
+    [ "$engine" = docker ] || remove podman secret "$name-keys"
   fi
 done
-! "$delete_data" || run rm -rf "$config/llamapod"
-"$delete_data" || say "Models and settings stay; --delete-data removes them."
+if "$delete_data"; then
+  [ "$name" != llamapod ] || run rm -rf "$config/llamapod"
+else
+  say "Models and settings stay; --delete-data removes them."
+fi
+exit "$incomplete"

@@ -1,0 +1,257 @@
+import assert from "node:assert/strict";
+import { stat, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import { engineAnswers, FakeHost, instead, type Answers } from "./fake-host.ts";
+import { FakeServer, ready } from "./fake-server.ts";
+
+let host: FakeHost;
+
+beforeEach(async () => {
+  host = await FakeHost.create();
+  await podman();
+});
+afterEach(() => host[Symbol.asyncDispose]());
+
+const podman = (answers: Answers = {}) => host.answers("podman", instead(engineAnswers("llamapod"), answers));
+const systemctl = (answers: Answers = {}) => host.answers("systemctl", answers, "exit 0");
+
+/** An instance of systemd's, with its settings. */
+const instance = (name: string, settings: string) => host.file(`home/.config/llamapod/${name}.env`, settings);
+
+describe("complete-restart.sh", () => {
+  test("keeps port, GPU, image, keys and the model that answers now", async () => {
+    await using server = await FakeServer.answering(ready);
+    const keys = await host.file("keys", "alice 0 chat\n");
+    await host.file("container-llamapod", "running 0\n");
+    await host.file("port", `127.0.0.1:${server.port}\n`);
+    await host.file("label-start", `--engine podman --gpu off --port ${server.port} --model first --image localhost/mine:1\n`);
+    await host.file("label-keys", `${keys}\n`);
+    const { code, stderr } = await host.run("complete-restart.sh");
+    assert.equal(code, 0, stderr);
+    const run = /^run .*$/m.exec(await host.calls("podman"))?.[0] ?? "";
+    assert.match(
+      run,
+      new RegExp(`127\\.0\\.0\\.1:${server.port}:8080 .*LLAMAPOD_GPU=off .*LLAMAPOD_MODEL=tiny .*api-keys.* localhost/mine:1$`),
+    );
+  });
+
+  test("takes what is said anew, and what start.sh has kept is what it reads", async () => {
+    await using server = await FakeServer.answering(ready);
+    await host.run("start.sh", ["--gpu", "off", "--port", server.port, "--model", "first"]);
+    const label = /--label llamapod\.start=(.*?) --userns/.exec(await host.calls("podman"))?.[1] ?? "";
+    await host.file("label-start", `${label}\n`);
+    const { stdout } = await host.run("complete-restart.sh", ["--model", "second", "--dry-run"]);
+    assert.match(stdout, new RegExp(`127\\.0\\.0\\.1:${server.port}:8080 .*LLAMAPOD_GPU=off .*LLAMAPOD_MODEL=second`));
+  });
+
+  test("stops nothing when it is called wrongly", async () => {
+    await host.file("container-llamapod", "running 0\n");
+    for (const args of [["--no-such-flag"], ["--gpu", "maybe"]]) {
+      assert.equal((await host.run("complete-restart.sh", args)).code, 2);
+    }
+    assert.doesNotMatch(await host.calls("podman"), /^stop/m);
+  });
+
+  test("says why an instance does not start", async () => {
+    await systemctl({ "--user restart *": "exit 1", "--user show *--property Result*": "echo oom-kill" });
+    await host.command("journalctl", "echo 'the model cannot be loaded'");
+    await instance("main", "LLAMAPOD_BIND=127.0.0.1:8080\n");
+    const { code, stderr } = await host.run("complete-restart.sh", ["--instance", "main"]);
+    assert.equal(code, 4);
+    assert.match(stderr, /want of memory[^]*the model cannot be loaded[^]*did not start/);
+    assert.equal((await host.run("complete-restart.sh", ["--instance", "other"])).code, 2);
+  });
+});
+
+describe("switch-model.sh", () => {
+  const operation = "GET /api/operations/op-1";
+  const accepted = { "GET /health/live": [200, {}], "POST /api/models/big/switch": [202, { id: "op-1" }] } as const;
+  const settings = "LLAMAPOD_BIND=127.0.0.1:PORT\nLLAMAPOD_MODEL=old\nTOKEN=secret\n";
+
+  test("remembers the model for an instance, in a file that keeps its mode", async () => {
+    await using server = await FakeServer.answering({ ...accepted, [operation]: [200, { id: "op-1", state: "done" }] });
+    await host.file("home/.config/llamapod/main.env", settings.replace("PORT", server.port), 0o600);
+    const { code, stderr } = await host.run("switch-model.sh", ["big", "--instance", "main"]);
+    assert.equal(code, 0, stderr);
+    const path = "home/.config/llamapod/main.env";
+    assert.match(await host.read(path), /^TOKEN=secret\nLLAMAPOD_MODEL=big\n$/m);
+    assert.equal((await stat(join(host.root, path))).mode & 0o777, 0o600);
+  });
+
+  for (const [what, answer] of [
+    ["that the server has forgotten", [404, { title: "no such operation" }]],
+    ["that the key may not read", [401, { title: "a key is needed" }]],
+  ] as const) {
+    test(`an operation ${what} is not followed for ever`, async () => {
+      await using server = await FakeServer.answering({ ...accepted, [operation]: answer });
+      const { code, stderr } = await host.run("switch-model.sh", ["big", "--port", server.port]);
+      assert.equal(code, 4);
+      assert.match(stderr, new RegExp(answer[1].title));
+    });
+  }
+
+  test("a server that hangs is told, and not waited for", async () => {
+    await using server = await FakeServer.hanging();
+    const { code } = await host.run("switch-model.sh", ["big", "--port", server.port], { LLAMAPOD_HTTP_SECONDS: "1" });
+    assert.equal(code, 4);
+  });
+
+  test("settings that do not say where the server listens are refused", async () => {
+    await instance("main", "LLAMAPOD_GPU=auto\n");
+    const { code, stderr } = await host.run("switch-model.sh", ["big", "--instance", "main"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /LLAMAPOD_BIND=/);
+  });
+
+  test("an instance that does not start with the model gets the old one back", async () => {
+    await systemctl({ "--user restart *": 'grep -q "MODEL=old" "$root/home/.config/llamapod/main.env"' });
+    await host.file("home/.config/llamapod/main.env", settings.replace("PORT", "1"), 0o600);
+    const { code, stderr } = await host.run("switch-model.sh", ["big", "--instance", "main"]);
+    assert.equal(code, 4);
+    assert.match(stderr, /the old settings are back/);
+    assert.equal(await host.read("home/.config/llamapod/main.env"), settings.replace("PORT", "1"));
+    assert.equal((await host.calls("systemctl")).match(/^--user restart/gm)?.length, 2);
+  });
+});
+
+describe("status.sh", () => {
+  test("shows the instances of systemd's, where they listen, and what was killed for want of memory", async () => {
+    await using server = await FakeServer.answering({ ...ready, "GET /metrics": [200, ""] });
+    await host.file("container-llamapod-main", "running 0\n");
+    await host.file("port", `127.0.0.1:${server.port}\n`);
+    await instance("main", "LLAMAPOD_BIND=127.0.0.1:1\n");
+    await systemctl({ "--user show *": "printf 'ActiveState=active\\nResult=success\\nNRestarts=2\\n'" });
+    await host.answers("podman", {
+      ...instead(engineAnswers("llamapod-main"), { "exec *memory.events": "echo 3", "container inspect llamapod": "exit 1" }),
+    });
+    for (const args of [[], ["--instance", "main"]]) {
+      const { code, stdout, stderr } = await host.run("status.sh", args);
+      assert.equal(code, 0, stdout + stderr);
+      assert.match(stdout, /unit +llamapod@main: ActiveState=active Result=success NRestarts=2/);
+      assert.match(stdout, /container +llamapod-main under podman/);
+      assert.match(stdout, /memory +3 processes were killed for want of memory/);
+      assert.match(stdout, /health +\{"status":"ok"/);
+    }
+  });
+
+  test("comes back from a server that hangs", async () => {
+    await using server = await FakeServer.hanging();
+    const { code, stdout } = await host.run("status.sh", ["--port", server.port], { LLAMAPOD_HTTP_SECONDS: "1" });
+    assert.equal(code, 4);
+    assert.match(stdout, /nobody answers/);
+  });
+});
+
+describe("uninstall.sh", () => {
+  const units = "home/.config/containers/systemd";
+
+  beforeEach(async () => {
+    await systemctl();
+    for (const file of ["llamapod@.container", "llamapod.image", "llamapod.pod", "other.container"])
+      await host.file(`${units}/${file}`, "");
+    await symlink("llamapod@.container", join(host.root, units, "llamapod@other.container"));
+    await instance("other", "LLAMAPOD_BIND=127.0.0.1:8081\n");
+    await podman({ "* inspect *": "", "volume ls*": "echo llamapod-data; echo llamapod-strange-data" });
+  });
+
+  test("removes every unit of ours, instances and monitoring too, and keeps the data", async () => {
+    const { code, stderr } = await host.run("uninstall.sh");
+    assert.equal(code, 0, stderr);
+    const left = ["llamapod@.container", "llamapod@other.container", "llamapod.image", "llamapod.pod", "other.container"];
+    assert.deepEqual(
+      left.filter((file) => host.has(`${units}/${file}`)),
+      ["other.container"],
+    );
+    const calls = await host.calls("podman");
+    for (const name of ["llamapod", "llamapod-other", "llamapod-prometheus", "llamapod-grafana"])
+      assert.match(calls, new RegExp(`^rm --force ${name}$`, "m"));
+    assert.doesNotMatch(calls, /^volume rm/m);
+  });
+
+  test("deletes the data of what it knows, and of nothing that has a name like it", async () => {
+    assert.equal((await host.run("uninstall.sh", ["--delete-data"])).code, 0);
+    const removed = [...(await host.calls("podman")).matchAll(/^volume rm (.*)$/gm)].map(([, name]) => name);
+    assert.deepEqual(removed.sort(), ["llamapod-data", "llamapod-grafana", "llamapod-other-data", "llamapod-prometheus"]);
+    assert.ok(!host.has("home/.config/llamapod"));
+  });
+
+  test("goes on when a network is in use, and says so", async () => {
+    await podman({ "* inspect *": "", "network rm *": "echo 'network is being used' >&2; exit 2" });
+    const { code, stderr } = await host.run("uninstall.sh", ["--delete-data"]);
+    assert.equal(code, 1);
+    assert.match(stderr, /not done: podman network rm llamapod \(network is being used\)/);
+    assert.match(await host.calls("podman"), /^volume rm llamapod-data$/m);
+  });
+
+  test("leaves units and settings be when it is about another name", async () => {
+    assert.equal((await host.run("uninstall.sh", ["--delete-data"], { LLAMAPOD_NAME: "mine" })).code, 0);
+    assert.ok(host.has(`${units}/llamapod@.container`) && host.has("home/.config/llamapod/other.env"));
+    assert.doesNotMatch(await host.calls("podman"), /llamapod-/);
+  });
+});
+
+describe("start-podman.sh --quadlet", () => {
+  const units = "home/.config/containers/systemd";
+  const quadlet = (...args: readonly string[]) => host.run("start-podman.sh", ["--quadlet", ...args]);
+
+  beforeEach(() =>
+    systemctl({ "--user --quiet is-active *": 'test -e "$root/active"', "--user start *": 'touch "$root/active"' }).then(() =>
+      host.command("touch", '> "$1"'),
+    ),
+  );
+
+  test("gives a second instance a port of its own, and starts no other with the machine", async () => {
+    const first = await quadlet("other");
+    assert.equal(first.code, 0, first.stderr);
+    assert.match(await host.read("home/.config/llamapod/other.env"), /^LLAMAPOD_BIND=127\.0\.0\.1:8080$/m);
+    assert.ok(!host.has("home/.config/llamapod/main.env") && !host.has(`${units}/llamapod@main.container`));
+    assert.doesNotMatch(await host.read(`${units}/llamapod@.container`), /^DefaultInstance/m);
+    assert.equal((await quadlet()).code, 0);
+    assert.match(await host.read("home/.config/llamapod/main.env"), /^LLAMAPOD_BIND=127\.0\.0\.1:8081$/m);
+    assert.ok(host.has(`${units}/llamapod@main.container`));
+    assert.equal((await quadlet("third", "--port", "9000")).code, 0);
+    assert.match(await host.read("home/.config/llamapod/third.env"), /^LLAMAPOD_BIND=127\.0\.0\.1:9000$/m);
+  });
+
+  test("starts one that runs anew when it gets or loses the GPU, and only then", async () => {
+    const lastAction = async () => [...(await host.calls("systemctl")).matchAll(/^--user (start|restart) /gm)].at(-1)?.[1];
+    await quadlet();
+    await quadlet();
+    assert.equal(await lastAction(), "start");
+    await quadlet("--gpu", "required");
+    assert.ok(host.has(`${units}/llamapod@main.container.d/10-gpu.conf`));
+    assert.equal(await lastAction(), "restart");
+    await quadlet("main");
+    assert.ok(host.has(`${units}/llamapod@main.container.d/10-gpu.conf`), "what is not said stays");
+    await quadlet("--gpu", "off");
+    assert.ok(!host.has(`${units}/llamapod@main.container.d/10-gpu.conf`));
+    assert.equal(await lastAction(), "restart");
+  });
+
+  test("installs where systemd looks, whatever the shell says, and the unit reads the settings there", async () => {
+    const elsewhere = { XDG_CONFIG_HOME: join(host.root, "elsewhere") };
+    assert.equal((await host.run("start-podman.sh", ["--quadlet"], elsewhere)).code, 0);
+    assert.ok(host.has(`${units}/llamapod@.container`) && !host.has("elsewhere"));
+    assert.match(await host.read(`${units}/llamapod@.container`), /^EnvironmentFile=%E\/llamapod\/%i\.env$/m);
+  });
+
+  test("-h is help, and no instance", async () => {
+    const { code, stdout } = await quadlet("-h");
+    assert.equal(code, 0);
+    assert.match(stdout, /start-podman\.sh --quadlet/);
+    assert.deepEqual([await host.calls("systemctl"), (await quadlet("Main")).code], ["", 2]);
+  });
+});
+
+test("every script has help, and refuses what it does not know", async () => {
+  const scripts = ["complete-restart", "doctor", "image", "setup-host", "start", "start-docker", "start-podman", "status"];
+  for (const name of [...scripts, "switch-model", "uninstall"]) {
+    const file = `${name}.sh`;
+    const help = await host.run(file, ["--help"]);
+    assert.equal(help.code, 0, file);
+    assert.match(help.stdout, /start\.sh|\.sh/, file);
+    assert.equal((await host.run(file, ["--no-such-flag"])).code, 2, file);
+  }
+  assert.doesNotMatch(await host.calls("podman"), /^(?:run|stop|rm) /m);
+});
