@@ -35,9 +35,12 @@ describe("the image", { skip }, () => {
     assert.doesNotMatch(listing, /^\/app/m, "only root may write the code");
     assert.doesNotMatch(listing, /typescript|eslint|cuda|arm64/);
     assert.match(listing, /^linux-x64$/m);
-    assert.match(
-      await podman(...shell, "find / -xdev -writable -type d ! -path '/proc/*' 2>/dev/null; true"),
-      /^\/var\/lib\/llamapod$/m,
+    const writable =
+      "find / /var/lib/llamapod -xdev -writable ! -type l ! -path '/proc/*' ! -path '/dev/*' ! -path '/sys/*' 2>/dev/null; true";
+    const volume = /^(?:\/tmp|\/var\/tmp|\/run\/lock|\/var\/lib\/llamapod(?:\/models)?)$/;
+    assert.deepEqual(
+      (await podman(...shell, writable)).split("\n").filter((path) => !volume.test(path)),
+      [],
     );
   });
 
@@ -167,17 +170,24 @@ describe("the life of a container", { skip }, () => {
     assert.ok(text.length > 0);
   });
 
-  test("a secret is there for the server, and in no layer and no environment", async () => {
+  test("a secret with keys is there for the server, which asks for them, and in no layer and no environment", async () => {
+    const made = await asUser(["podman", "run", "--rm", "--network=none", image, "key", "alice"]);
+    const key = /: (\S+)$/m.exec(made.stderr)?.[1] ?? "";
+    const hash = /[0-9a-f]{64}/.exec(made.stdout)?.[0] ?? "none";
     await podman("secret", "rm", "llamapod-test-secret").catch(() => undefined);
-    await asUser(["bash", "-c", "printf %s s3cret | podman secret create llamapod-test-secret -"]);
+    await asUser(["bash", "-c", `printf '%s\\n' '${made.stdout.trim()}' | podman secret create llamapod-test-secret -`]);
     await using container = await Container.start("llamapod-test-secrets", 18_084, [
       ...hardening,
       "--secret=llamapod-test-secret,type=mount,target=/etc/llamapod/api-keys,uid=10001,gid=10001,mode=0400",
+      "--env=LLAMAPOD_API_KEYS_FILE=/etc/llamapod/api-keys",
+      "--env=LLAMAPOD_ALLOW_UNAUTHENTICATED=false",
     ]);
     await container.ready();
-    assert.equal((await container.exec("cat", "/etc/llamapod/api-keys")).stdout, "s3cret");
+    const ask = (headers: Readonly<Record<string, string>>) => fetch(`${container.url}/v1/models`, { headers });
+    assert.equal((await ask({})).status, 401);
+    assert.equal((await ask({ authorization: `Bearer ${key}` })).status, 200);
     assert.match((await container.exec("stat", "--format=%a %u", "/etc/llamapod/api-keys")).stdout, /^400 10001$/m);
-    assert.doesNotMatch(await podman("inspect", container.name), /s3cret/);
+    assert.doesNotMatch(await podman("inspect", container.name), new RegExp(`${hash}|${key}`));
     await container[Symbol.asyncDispose]();
     await podman("secret", "rm", "llamapod-test-secret");
   });

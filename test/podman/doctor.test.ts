@@ -1,258 +1,524 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir, userInfo } from "node:os";
-import { dirname, join } from "node:path";
-import { text } from "node:stream/consumers";
-import { afterEach, beforeEach, describe, test } from "node:test";
+import { spawnSync } from "node:child_process";
+import { chmod, readFile } from "node:fs/promises";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
 import { z } from "zod";
+import { runCommand } from "../support/processes.ts";
+import { FakeHost, instead, type Answers } from "./fake-host.ts";
+import { FakeServer, ready } from "./fake-server.ts";
 
-const finding = z.strictObject({ id: z.string(), level: z.enum(["ok", "warn", "fail"]), message: z.string(), fix: z.string() });
-
-/** What `podman` answers on a host in order, by the beginning of its arguments. */
-const healthyPodman = {
-  "version --format": "5.4.2",
-  "info --format {{.Store.GraphDriverName}}": "overlay",
-  "info --format {{.Store.GraphRoot}}": "/",
-  info: "",
-  "image exists": "",
-};
-
-const driver = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Tue Jul 1\n";
-
-/** A host is its files and its commands; those of this machine are not asked. */
-class Host {
-  readonly root: string;
-  readonly bin: string;
-
-  private constructor(root: string) {
-    this.root = root;
-    this.bin = join(root, "bin");
-  }
-
-  static async healthy(): Promise<Host> {
-    const host = new Host(await mkdtemp(join(tmpdir(), "llamapod-doctor-")));
-    const { username, uid } = userInfo();
-    await host.file("etc/subuid", `someone:100000:65536\n${username}:165536:65536\n`);
-    await host.file("etc/subgid", `someone:100000:65536\n${username}:165536:65536\n`);
-    await host.file("proc/sys/user/max_user_namespaces", "96000\n");
-    await host.file("proc/meminfo", "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\n");
-    await host.file("sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n");
-    await host.file(`sys/fs/cgroup/user.slice/user-${uid}.slice/user@${uid}.service/cgroup.controllers`, "cpu memory pids\n");
-    await host.file("run/.keep", "");
-    await host.podman(healthyPodman);
-    for (const name of ["newuidmap", "newgidmap", "systemctl", "pasta"]) await host.command(name, "exit 0");
-    await host.command("loginctl", "echo yes");
-    await host.command("df", "echo Avail; echo 50000000");
-    await host.command("id", `case $1 in -u) echo ${uid === 0 ? 1000 : uid} ;; *) echo ${username} ;; esac`);
-    await host.file("sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers", "cpu memory pids\n");
-    return host;
-  }
-
-  async file(path: string, content: string): Promise<void> {
-    await mkdir(dirname(join(this.root, path)), { recursive: true });
-    await writeFile(join(this.root, path), content);
-  }
-
-  async command(name: string, body: string): Promise<void> {
-    await this.file(`bin/${name}`, `#!/bin/bash\n${body}\n`);
-    await chmod(join(this.bin, name), 0o755);
-  }
-
-  async podman(answers: Readonly<Record<string, string | undefined>>): Promise<void> {
-    const cases = Object.entries(answers).map(([start, answer]) => {
-      return `'${start}'*) ${answer === undefined ? "exit 1" : `printf %s '${answer}'`} ;;`;
-    });
-    await this.command("podman", `case "$*" in\n${cases.join("\n")}\n*) exit 1 ;;\nesac`);
-  }
-
-  /** Takes files or commands away. */
-  async without(...paths: readonly string[]): Promise<void> {
-    await Promise.all(paths.map((path) => rm(join(this.root, path), { recursive: true })));
-  }
-
-  async examine() {
-    // Of this machine only the tools that the script is written with.
-    const tools = ["awk", "bash", "cat", "date", "dirname", "grep", "head", "sed", "stat", "tail"];
-    await Promise.all(tools.map((tool) => symlink(`/usr/bin/${tool}`, join(this.bin, tool))));
-    const child = spawn("/bin/bash", ["deploy/podman/doctor.sh", "--json"], {
-      env: { PATH: this.bin, LLAMAPOD_DOCTOR_ROOT: this.root, XDG_RUNTIME_DIR: join(this.root, "run"), LLAMAPOD_PORT: "1" },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    const [output, [code]] = await Promise.all([text(child.stdout), once(child, "exit") as Promise<[number | null]>]);
-    const findings = output
-      .trim()
-      .split("\n")
-      .map((line) => finding.parse(JSON.parse(line)));
-    return { code, findings, worst: findings.filter(({ level }) => level !== "ok") };
-  }
-}
-
-const illnesses: { what: string; id: string; level: "warn" | "fail"; fix: RegExp; make: (host: Host) => Promise<void> }[] = [
-  { what: "no podman", id: "engine", level: "fail", fix: /apt-get install podman/, make: (host) => host.without("bin/podman") },
-  {
-    what: "an old podman",
-    id: "engine",
-    level: "fail",
-    fix: /--engine docker/,
-    make: (host) => host.podman({ ...healthyPodman, "version --format": "3.4.4" }),
-  },
-  {
-    what: "a podman without Quadlet",
-    id: "engine",
-    level: "warn",
-    fix: /start\.sh/,
-    make: (host) => host.podman({ ...healthyPodman, "version --format": "4.9.3" }),
-  },
-  {
-    what: "no ids, with a free range in the fix",
-    id: "subids",
-    level: "fail",
-    fix: /--add-subuids 165536-231071/,
-    make: (host) =>
-      host.file("etc/subuid", "someone:100000:65536\n").then(() => host.file("etc/subgid", "someone:100000:65536\n")),
-  },
-  { what: "no newuidmap", id: "uidmap", level: "fail", fix: /install uidmap/, make: (host) => host.without("bin/newuidmap") },
-  {
-    what: "no user namespaces",
-    id: "userns",
-    level: "fail",
-    fix: /max_user_namespaces=/,
-    make: (host) => host.file("proc/sys/user/max_user_namespaces", "0\n"),
-  },
-  {
-    what: "user namespaces for root only",
-    id: "userns",
-    level: "fail",
-    fix: /unprivileged_userns_clone=1/,
-    make: (host) => host.file("proc/sys/kernel/unprivileged_userns_clone", "0\n"),
-  },
-  { what: "no session", id: "session", level: "fail", fix: /enable-linger/, make: (host) => host.without("run") },
-  { what: "no systemd", id: "session", level: "warn", fix: /enable-linger/, make: (host) => host.without("bin/systemctl") },
-  {
-    what: "no lingering",
-    id: "linger",
-    level: "warn",
-    fix: /enable-linger/,
-    make: (host) => host.command("loginctl", "echo no"),
-  },
-  {
-    what: "cgroups of version 1",
-    id: "cgroup",
-    level: "warn",
-    fix: /unified_cgroup_hierarchy/,
-    make: (host) => host.without("sys/fs/cgroup/cgroup.controllers"),
-  },
-  {
-    what: "no delegation",
-    id: "cgroup",
-    level: "warn",
-    fix: /Delegate=/,
-    make: (host) => host.without("sys/fs/cgroup/user.slice"),
-  },
-  {
-    what: "a slow storage driver",
-    id: "storage",
-    level: "warn",
-    fix: /driver = "overlay"/,
-    make: (host) => host.podman({ ...healthyPodman, "info --format {{.Store.GraphDriverName}}": "vfs" }),
-  },
-  {
-    what: "a full disk",
-    id: "storage",
-    level: "warn",
-    fix: /image prune/,
-    make: (host) => host.command("df", "echo Avail; echo 1000"),
-  },
-  { what: "no network helper", id: "network", level: "fail", fix: /install passt/, make: (host) => host.without("bin/pasta") },
-  {
-    what: "no network-online.target",
-    id: "netonline",
-    level: "warn",
-    fix: /wait-online/,
-    make: (host) => host.command("systemctl", 'case "$1" in is-active) exit 3 ;; *) exit 0 ;; esac'),
-  },
-  {
-    what: "no image",
-    id: "image",
-    level: "warn",
-    fix: /image\.sh build/,
-    make: (host) => host.podman({ ...healthyPodman, "image exists": undefined }),
-  },
-  {
-    what: "little memory",
-    id: "memory",
-    level: "warn",
-    fix: /smaller/,
-    make: (host) => host.file("proc/meminfo", "MemAvailable: 900000 kB\n"),
-  },
-  {
-    what: "a driver without devices",
-    id: "nv-nodes",
-    level: "fail",
-    fix: /nvidia-modprobe/,
-    make: async (host) => {
-      await host.file("proc/driver/nvidia/version", driver);
-      await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\n");
-    },
-  },
-  {
-    what: "a GPU that containers are not told of",
-    id: "cdi",
-    level: "fail",
-    fix: /nvidia-ctk cdi generate/,
-    make: async (host) => {
-      await host.file("proc/driver/nvidia/version", driver);
-      await host.file("dev/nvidia0", "");
-      await host.file("dev/nvidiactl", "");
-    },
-  },
-  {
-    what: "a specification from before the driver's update",
-    id: "cdi-stale",
-    level: "fail",
-    fix: /nvidia-cdi-refresh/,
-    make: async (host) => {
-      await host.file("proc/driver/nvidia/version", driver);
-      await host.file("dev/nvidia0", "");
-      await host.file("dev/nvidiactl", "");
-      await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\nmounts: [{hostPath: /usr/lib/libcuda.so.535}]\n");
-    },
-  },
-];
-
-test("the documents tell of every check, and of no other", async () => {
-  const [script, document] = await Promise.all(
-    ["deploy/podman/doctor.sh", "docs/podman/troubleshooting.md"].map((path) => readFile(path, "utf8")),
-  );
-  const ids = (found: Iterable<RegExpMatchArray>) => [...new Set([...found].map(([, id]) => id))].sort();
-  const checks = ids(script?.matchAll(/report (?:ok|warn|fail) ([a-z-]+)/g) ?? []);
-  assert.deepEqual(ids(document?.matchAll(/^\| `([a-z-]+)` \|/gm) ?? []), checks);
+const finding = z.strictObject({
+  id: z.string(),
+  finding: z.string(),
+  level: z.enum(["ok", "warn", "fail"]),
+  message: z.string(),
+  who: z.enum(["user", "administrator", ""]),
+  fix: z.string(),
+  or: z.string(),
 });
 
-describe("doctor", () => {
-  let host: Host;
+const driver = (version: string) => `NVRM version: NVIDIA UNIX x86_64 Kernel Module  ${version}  Tue Jul 1\n`;
+const description = (library: string) => `kind: nvidia.com/gpu
+devices:
+- name: all
+  containerEdits: {deviceNodes: [{path: /dev/nvidia0}]}
+containerEdits:
+  hooks: [{hookName: createContainer, path: /usr/bin/nvidia-cdi-hook}]
+  mounts: [{hostPath: ${library}, containerPath: /usr/lib/libcuda.so.1}]
+`;
+const library = "/usr/lib/libcuda.so.580.65.06";
 
-  beforeEach(async () => {
-    host = await Host.healthy();
+/** What `podman` answers on a host in order. */
+const healthyPodman: Answers = {
+  "version --format*": "echo 5.4.2",
+  "info --format {{.Store.GraphDriverName}}": "echo overlay",
+  "info --format {{.Store.GraphRoot}}": "echo /",
+  info: "",
+  "unshare cat /proc/self/uid_map": "printf '0 1000 1\\n1 165536 65536\\n'",
+  "image exists *:cpu": "",
+  "image inspect --format {{.Architecture}} *": "echo amd64",
+  "image inspect --format {{json .HealthCheck}} *": `echo '{"Test":["CMD","/usr/local/bin/healthcheck"]}'`,
+  "run *": "",
+  "volume exists llamapod-data": "",
+  "volume inspect *": "echo /",
+  "secret inspect llamapod-keys": "",
+  "exec *memory.events": "echo 0",
+  "container inspect --format {{.Config.CreateCommand}} llamapod-main": "echo '[podman run --device nvidia.com/gpu=all]'",
+  "port llamapod-main *": 'cat "$root/published"',
+};
+
+const healthySystemctl: Answers = {
+  "--user list-units *": "echo llamapod@main.service loaded active running llamapod",
+  "--user show *--property Result *": "echo success",
+  "--user show *--property MemoryMax *": "echo infinity",
+  "--user show *": "echo 0",
+};
+
+const units = "home/.config/containers/systemd";
+const settings = "home/.config/llamapod/main.env";
+
+/** Everything that doctor looks at is there, and in order. */
+async function healthyHost(port: string): Promise<FakeHost> {
+  const host = await FakeHost.create();
+  const { username } = userInfo();
+  const ids = `someone:100000:65536\n${username}:165536:65536\n`;
+  const files: Readonly<Record<string, string>> = {
+    "etc/subuid": ids,
+    "etc/subgid": ids,
+    "proc/sys/user/max_user_namespaces": "96000\n",
+    "proc/sys/kernel/apparmor_restrict_unprivileged_userns": "0\n",
+    "proc/meminfo": "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\n",
+    "proc/driver/nvidia/version": driver("580.65.06"),
+    "sys/fs/cgroup/cgroup.controllers": "cpu memory pids\n",
+    "sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers": "cpu memory pids\n",
+    "var/log/journal/.keep": "",
+    "etc/cdi/nvidia.yaml": description(library),
+    [library.slice(1)]: "",
+    "usr/bin/nvidia-cdi-hook": "",
+    [`${units}/llamapod@.container`]: "[Container]\nAutoUpdate=registry\n",
+    [`${units}/llamapod@.container.d/20-keys.conf`]: "[Container]\nSecret=llamapod-keys,type=mount\n",
+    [settings]: `LLAMAPOD_BIND=127.0.0.1:${port}\n`,
+    published: `127.0.0.1:${port}\n`,
+  };
+  for (const [path, content] of Object.entries(files)) await host.file(path, content);
+  for (const device of ["nvidia0", "nvidiactl", "nvidia-uvm"]) await host.file(`dev/${device}`, "", 0o666);
+  await host.file("usr/libexec/podman/quadlet", "#!/bin/bash\nexit 0\n", 0o755);
+  await host.answers("podman", healthyPodman);
+  await host.answers("systemctl", healthySystemctl, "exit 0");
+  const commands: Readonly<Record<string, string>> = {
+    ...Object.fromEntries(["newuidmap", "newgidmap", "pasta", "nft", "findmnt"].map((name) => [name, "exit 0"])),
+    loginctl: "echo yes",
+    df: "echo Avail; echo 50000000",
+    id: `case $1 in -u) echo 1000 ;; *) echo ${username} ;; esac`,
+    uname: "echo x86_64",
+    "nvidia-ctk": "echo NVIDIA Container Toolkit CLI version 1.18.0",
+    getenforce: "echo Enforcing",
+    getsebool: "echo 'container_use_devices --> on'",
+    journalctl: "echo 'Archived and active journals take up 96.0M in the file system.'",
+    timedatectl: "echo yes",
+    "podman-compose": "echo podman-compose version 1.3.0",
+  };
+  for (const [name, body] of Object.entries(commands)) await host.command(name, body);
+  return host;
+}
+
+interface Illness {
+  readonly what: string;
+  readonly fix: RegExp;
+  readonly make: (host: FakeHost) => Promise<unknown>;
+  /** Where it is not the usual one. */
+  readonly environment?: (host: FakeHost) => Readonly<Record<string, string>>;
+  /** What else is found, as one ill leads to another. */
+  readonly companions?: readonly string[];
+  /** What the server that runs answers, where it is not well. */
+  readonly server?: Readonly<Record<string, readonly [number, unknown]>>;
+}
+
+const podman = (answers: Answers) => (host: FakeHost) => host.answers("podman", instead(healthyPodman, answers));
+const systemctl = (answers: Answers) => (host: FakeHost) =>
+  host.answers("systemctl", instead(healthySystemctl, answers), "exit 0");
+const file = (path: string, content: string, mode?: number) => (host: FakeHost) => host.file(path, content, mode);
+const command = (name: string, body: string) => (host: FakeHost) => host.command(name, body);
+const without =
+  (...paths: readonly string[]) =>
+  (host: FakeHost) =>
+    host.without(...paths);
+const range = (count: number) => async (host: FakeHost) => {
+  const line = `${userInfo().username}:100000:${count}\n`;
+  await Promise.all([host.file("etc/subuid", line), host.file("etc/subgid", line)]);
+};
+const result = (value: string) => systemctl({ "--user show *--property Result *": `echo ${value}` });
+const dockerCompose = (version: string) => async (host: FakeHost) => {
+  await host.without("bin/podman-compose");
+  await host.answers("docker", { "compose version*": `echo ${version}` });
+};
+const modelsDir = (host: FakeHost) => ({ LLAMAPOD_MODELS_DIR: join(host.root, "models") });
+
+/** A host with each finding, by its name in findings.txt. */
+const illnesses: Readonly<Record<string, Illness>> = {
+  "engine.missing": { what: "no podman", fix: /apt-get install podman/, make: without("bin/podman") },
+  "engine.old": { what: "podman 3", fix: /upgrade podman/, make: podman({ "version --format*": "echo 3.4.4" }) },
+  "engine.no-quadlet": { what: "podman 4", fix: /start\.sh/, make: podman({ "version --format*": "echo 4.9.3" }) },
+  "rootless.root": {
+    what: "root",
+    fix: /machinectl shell/,
+    make: async (host) => {
+      await host.command("id", `case $1 in -u) echo 0 ;; *) echo ${userInfo().username} ;; esac`);
+      await host.file("sys/fs/cgroup/user.slice/user-0.slice/user@0.service/cgroup.controllers", "cpu memory pids\n");
+    },
+  },
+  "subids.missing": {
+    what: "no ids, with a free range in the fix",
+    fix: /--add-subuids 165536-231071/,
+    make: async (host) => {
+      await host.file("etc/subuid", "someone:100000:65536\n");
+      await host.file("etc/subgid", "someone:100000:65536\n");
+    },
+  },
+  "subids.short": { what: "few ids", fix: /--add-subuids 105000-170535/, make: range(5000) },
+  "subids.not-used": {
+    what: "ids that Podman does not use",
+    fix: /podman system migrate/,
+    make: podman({ "unshare cat /proc/self/uid_map": "echo 0 1000 1" }),
+  },
+  "uidmap.missing": { what: "no newuidmap", fix: /install uidmap/, make: without("bin/newuidmap") },
+  "userns.none": {
+    what: "no user namespaces",
+    fix: /max_user_namespaces=/,
+    make: file("proc/sys/user/max_user_namespaces", "0\n"),
+  },
+  "userns.root-only": {
+    what: "user namespaces for root only",
+    fix: /unprivileged_userns_clone=1/,
+    make: file("proc/sys/kernel/unprivileged_userns_clone", "0\n"),
+  },
+  "userns.apparmor": {
+    what: "user namespaces kept by AppArmor",
+    fix: /apparmor_restrict_unprivileged_userns=0/,
+    make: file("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n"),
+  },
+  "session.missing": { what: "no session", fix: /enable-linger/, make: without("run") },
+  "session.no-systemd": { what: "no systemd", fix: /enable-linger/, make: without("bin/systemctl") },
+  "linger.off": { what: "no lingering", fix: /enable-linger/, make: command("loginctl", "echo no") },
+  "cgroup.v1": {
+    what: "cgroups of version 1",
+    fix: /unified_cgroup_hierarchy/,
+    make: without("sys/fs/cgroup/cgroup.controllers"),
+  },
+  "cgroup.not-delegated": {
+    what: "no delegation, and a fix that makes the folder",
+    fix: /^sudo mkdir -p .*Delegate=cpu cpuset memory pids\\n/,
+    make: without("sys/fs/cgroup/user.slice"),
+  },
+  "runtime.keyring": {
+    what: "no keyrings",
+    fix: /keyring = false/,
+    make: podman({ "run *--entrypoint true*": "echo 'crun: join keyctl: Operation not permitted' >&2; exit 126" }),
+  },
+  "runtime.cgroup": {
+    what: "no controller of processes",
+    fix: /pids_limit = 0/,
+    make: podman({ "run *--entrypoint true*": "echo 'crun: controller `pids` is not available' >&2; exit 126" }),
+  },
+  "runtime.refused": {
+    what: "containers that do not start",
+    fix: /log-level=debug/,
+    make: podman({ "run *--entrypoint true*": "echo 'runc: no luck' >&2; exit 126" }),
+  },
+  "storage.broken": {
+    what: "a podman that does not work",
+    fix: /system migrate/,
+    make: podman({ info: "echo 'time=now level=warning'; echo 'Error: no luck' >&2; exit 125" }),
+  },
+  "storage.driver-changed": {
+    what: "a changed storage driver",
+    fix: /system reset/,
+    make: podman({
+      info: `echo 'User-selected graph driver "overlay" overwritten by graph driver "vfs" from database' >&2; exit 125`,
+    }),
+  },
+  "storage.network": {
+    what: "storage on a network, and nothing good said of it",
+    fix: /graphroot = /,
+    make: command("stat", 'case "$*" in --file-system*) echo nfs ;; *) exec /usr/bin/stat "$@" ;; esac'),
+  },
+  "storage.noexec": {
+    what: "storage that nothing can be executed on",
+    fix: /remount,exec \/mnt/,
+    make: command("findmnt", 'case "$*" in *OPTIONS*) echo rw,noexec,nosuid ;; *) echo /mnt ;; esac'),
+  },
+  "storage.driver": {
+    what: "a slow storage driver",
+    fix: /driver = "overlay"/,
+    make: podman({ "info --format {{.Store.GraphDriverName}}": "echo vfs" }),
+  },
+  "storage.full": { what: "a full disk", fix: /image prune/, make: command("df", "echo Avail; echo 6000000") },
+  "network.none": { what: "no network helper", fix: /install passt/, make: without("bin/pasta") },
+  "network.no-nft": { what: "no nft", fix: /install nftables/, make: without("bin/nft") },
+  "netonline.inactive": {
+    what: "no network-online.target",
+    fix: /wait-online/,
+    make: systemctl({ "is-active --quiet network-online.target": "exit 3" }),
+  },
+  "port.taken": {
+    what: "a port that something else has",
+    fix: /ss -ltnp/,
+    make: () => Promise.resolve(),
+    server: { "GET /health/ready": [200, { status: "ok", model: "tiny", backend: "cuda" }] },
+  },
+  "port.privileged": {
+    what: "a port for root",
+    fix: /ip_unprivileged_port_start=80/,
+    make: file(settings, "LLAMAPOD_BIND=127.0.0.1:80\n"),
+    environment: () => ({ LLAMAPOD_PORT: "80" }),
+  },
+  "bindaddr.loopback": {
+    what: "a server that listens inside only",
+    fix: /LLAMAPOD_HOST/,
+    make: async (host) => host.file(settings, `${await host.read(settings)}LLAMAPOD_HOST=127.0.0.1\n`),
+  },
+  "bindaddr.open": {
+    what: "a server for everybody",
+    fix: /LLAMAPOD_BIND=127\.0\.0\.1:/,
+    make: async (host) => host.file(settings, (await host.read(settings)).replace("127.0.0.1", "0.0.0.0")),
+  },
+  "quadlet.unsupported": {
+    what: "a unit with an unknown key",
+    fix: /-dryrun -user/,
+    make: file(
+      "usr/libexec/podman/quadlet",
+      `#!/bin/bash\necho "unsupported key 'Foo' in group 'Container'" >&2\nexit 1\n`,
+      0o755,
+    ),
+  },
+  "selinux.devices": { what: "SELinux before the GPU", fix: /container_use_devices 1/, make: command("getsebool", "echo off") },
+  "selinux.label": {
+    what: "models with a label of the home folder",
+    fix: /container_file_t/,
+    make: async (host) => {
+      await host.file("models/a.gguf", "");
+      await host.command("stat", 'case "$*" in *%C*) echo u:object_r:user_home_t:s0 ;; *) exec /usr/bin/stat "$@" ;; esac');
+    },
+    environment: modelsDir,
+  },
+  "models.missing": { what: "no models folder", fix: /mkdir -p .*models/, make: () => Promise.resolve(), environment: modelsDir },
+  "models.denied": {
+    what: "models that the server may not read",
+    fix: /chmod -R u\+rX/,
+    make: podman({ "run *--entrypoint ls * -R /mnt": "echo 'ls: Permission denied' >&2; exit 2" }),
+  },
+  "models.full": {
+    what: "no room for models",
+    fix: /llamapod rm/,
+    make: async (host) => {
+      await host.file("models/a.gguf", "");
+      await host.command("stat", 'case "$*" in *%C*) echo "?" ;; *) exec /usr/bin/stat "$@" ;; esac');
+      await host.command("df", 'echo Avail; case "$*" in *models) echo 1000 ;; *) echo 50000000 ;; esac');
+    },
+    environment: modelsDir,
+  },
+  "image.missing": { what: "no image", fix: /image\.sh build/, make: podman({ "image exists *": "exit 1" }) },
+  "image.no-health": {
+    what: "an image of OCI's format",
+    fix: /image\.sh build/,
+    make: podman({ "image inspect --format {{json .HealthCheck}} *": "echo null" }),
+  },
+  "image.arch": { what: "an image for another machine", fix: /image\.sh build/, make: command("uname", "echo aarch64") },
+  "secrets.missing": {
+    what: "a secret that only the unit knows",
+    fix: /podman secret create llamapod-keys/,
+    make: podman({ "secret inspect *": "exit 1" }),
+  },
+  "memory.low": { what: "little memory", fix: /switch-model/, make: file("proc/meminfo", "MemAvailable: 900000 kB\n") },
+  "memory.limit": {
+    what: "a limit below the models",
+    fix: /systemctl --user edit llamapod@main/,
+    make: systemctl({ "--user show *--property MemoryMax *": "echo 1000000000" }),
+  },
+  "nv-driver.missing": {
+    what: "a GPU without its driver",
+    fix: /install nvidia-driver/,
+    make: async (host) => {
+      await host.without("proc/driver", "etc/cdi", "dev");
+      await host.file("sys/bus/pci/devices/0/vendor", "0x10de\n");
+      await host.file("sys/bus/pci/devices/0/class", "0x030200\n");
+    },
+  },
+  "nv-driver.old": {
+    what: "a driver from before CUDA 13",
+    fix: /upgrade nvidia-driver/,
+    make: async (host) => {
+      await host.file("proc/driver/nvidia/version", driver("535.1.2"));
+      await host.file("usr/lib/libcuda.so.535.1.2", "");
+      await host.file("etc/cdi/nvidia.yaml", description("/usr/lib/libcuda.so.535.1.2"));
+    },
+  },
+  "nv-nodes.missing": { what: "no nvidia-uvm after a boot", fix: /nvidia-modprobe/, make: without("dev/nvidia-uvm") },
+  "nv-nodes.group": {
+    what: "devices for a group",
+    fix: /NVreg_DeviceFileMode=0666/,
+    make: (host) => chmod(join(host.root, "dev/nvidia0"), 0o660),
+  },
+  "nv-ctk.missing": { what: "no toolkit", fix: /nvidia-container-toolkit/, make: without("bin/nvidia-ctk") },
+  "nv-ctk.old": { what: "an old toolkit", fix: /upgrade/, make: command("nvidia-ctk", "echo CLI version 1.13.5") },
+  "nv-ctk.no-refresh": {
+    what: "a toolkit that renews nothing",
+    fix: /upgrade/,
+    make: command("nvidia-ctk", "echo CLI version 1.17.0"),
+  },
+  "cdi.missing": { what: "a GPU that containers are not told of", fix: /cdi generate/, make: without("etc/cdi") },
+  "cdi.unreadable": {
+    what: "a description that only root may read",
+    fix: /chmod 644 \/etc\/cdi\/nvidia\.yaml/,
+    make: (host) => chmod(join(host.root, "etc/cdi/nvidia.yaml"), 0o600),
+  },
+  "cdi.no-all": {
+    what: "a description without the device all",
+    fix: /cdi generate/,
+    make: file("etc/cdi/nvidia.yaml", description(library).replace("name: all", 'name: "0"')),
+  },
+  "cdi.twice": {
+    what: "two descriptions",
+    fix: /rm \/etc\/cdi\/nvidia\.yaml/,
+    make: file("var/run/cdi/nvidia.yaml", description(library)),
+  },
+  "cdi-stale.gone": {
+    what: "a description with a hook that is gone",
+    fix: /cdi generate --output=\/etc\/cdi\/nvidia\.yaml/,
+    make: without("usr/bin/nvidia-cdi-hook"),
+  },
+  "cdi-stale.version": {
+    what: "a description from before the driver's update",
+    fix: /cdi generate/,
+    make: file("proc/driver/nvidia/version", driver("590.1.1")),
+  },
+  "gpu-run.refused": {
+    what: "a GPU that no container gets",
+    fix: /--device nvidia\.com\/gpu=all/,
+    make: podman({ "run *--device nvidia*": "echo 'Error: unresolvable CDI devices' >&2; exit 126" }),
+  },
+  "gpu-run.cpu": {
+    what: "a server that fell back to the CPU",
+    fix: /--gpu required/,
+    make: () => Promise.resolve(),
+    server: { ...ready, "GET /health/live": [200, { status: "ok" }] },
+  },
+  "compose.old": {
+    what: "an old podman-compose",
+    fix: /pipx install/,
+    make: command("podman-compose", "echo podman-composer version  1.0.3"),
+  },
+  "compose.devices": { what: "an old docker compose", fix: /--compose/, make: dockerCompose("2.26.1") },
+  "socket.off": {
+    what: "docker compose without Podman's socket",
+    fix: /enable --now podman\.socket/,
+    make: async (host) => {
+      await dockerCompose("2.40.0")(host);
+      await systemctl({ "--user --quiet is-active podman.socket": "exit 3" })(host);
+    },
+  },
+  "service.failed": { what: "a failed unit", fix: /journalctl/, make: result("exit-code") },
+  "service.start-limit": { what: "a unit that systemd gave up", fix: /reset-failed/, make: result("start-limit-hit") },
+  "service.timeout": { what: "a unit that took too long", fix: /systemctl --user edit/, make: result("timeout") },
+  "service.oom": { what: "a unit without memory", fix: /--instance main/, make: result("oom-kill") },
+  "service.oom-runner": {
+    what: "a runner without memory",
+    fix: /switch-model/,
+    make: podman({ "exec *memory.events": "echo 2" }),
+  },
+  "health.not-ready": {
+    what: "a server that is not ready",
+    fix: /status\.sh/,
+    make: () => Promise.resolve(),
+    server: { "GET /health/live": [200, { status: "ok" }], "GET /health/ready": [503, { status: "loading" }] },
+  },
+  "journal.volatile": { what: "a journal in memory", fix: /mkdir -p \/var\/log\/journal/, make: without("var/log/journal") },
+  "journal.big": { what: "a huge journal", fix: /vacuum-size/, make: command("journalctl", "echo 'take up 4.0G in'") },
+  "update.off": {
+    what: "updates that nothing looks for",
+    fix: /podman-auto-update\.timer/,
+    make: systemctl({ "--user --quiet is-enabled podman-auto-update.timer": "exit 1" }),
+  },
+  "clock.wrong": { what: "a clock of its own", fix: /set-ntp/, make: command("timedatectl", "echo no") },
+};
+
+const well = {
+  "GET /health/live": [200, { status: "ok" }],
+  "GET /health/ready": [200, { status: "ok", model: "tiny", backend: "cuda" }],
+  "GET /metrics": [200, "llamapod_model_memory_bytes 2000000000"],
+} as const;
+
+async function examine(host: FakeHost, port: string, environment: Readonly<Record<string, string>> = {}) {
+  const { code, stdout, stderr } = await host.run("doctor.sh", ["--json"], { LLAMAPOD_PORT: port, ...environment });
+  assert.equal(stderr, "");
+  const findings = stdout
+    .trim()
+    .split("\n")
+    .map((line) => finding.parse(JSON.parse(line)));
+  return { code, findings, ill: findings.filter(({ level }) => level !== "ok") };
+}
+
+async function table(): Promise<Readonly<Record<string, string>>[]> {
+  const paragraphs = (await readFile("deploy/podman/doctor/findings.txt", "utf8")).split("\n\n").slice(1);
+  return paragraphs.map((paragraph) => {
+    const [id = "", ...fields] = paragraph.trim().split("\n");
+    return { id, ...Object.fromEntries(fields.map((line) => [line.split(" ")[0] ?? "", line.replace(/^\S+ +/, "")])) };
   });
-  afterEach(() => rm(host.root, { recursive: true }));
+}
 
-  test("a healthy host", async () => {
-    const { code, worst } = await host.examine();
-    assert.deepEqual(worst, []);
+describe("doctor", { concurrency: 2 }, () => {
+  test("a healthy host: every check says so", async () => {
+    await using server = await FakeServer.answering(well);
+    await using host = await healthyHost(server.port);
+    const { code, findings, ill } = await examine(host, server.port);
+    assert.deepEqual(ill, []);
     assert.equal(code, 0);
+    const checks = [...new Set((await table()).map(({ id = "" }) => id.split(".")[0] ?? ""))];
+    const said = new Set(findings.map(({ id }) => id));
+    // Only docker compose needs the socket.
+    assert.deepEqual(
+      checks.filter((check) => !said.has(check)),
+      ["socket"],
+    );
+    assert.ok(checks.length >= 30);
   });
 
-  for (const { what, id, level, fix, make } of illnesses) {
-    test(what, async () => {
+  for (const [id, { what, fix, make, environment, server: routes, companions }] of Object.entries(illnesses)) {
+    test(`${id}: ${what}`, async () => {
+      await using server = await FakeServer.answering(routes ?? well);
+      await using host = await healthyHost(server.port);
       await make(host);
-      const { code, worst } = await host.examine();
-      const found = worst.find((candidate) => candidate.id === id);
-      assert.equal(found?.level, level, JSON.stringify(worst));
+      const { code, ill } = await examine(host, server.port, environment?.(host));
+      const names = ill.map(({ id: check, finding: name }) => `${check}.${name}`);
+      const found = ill[names.indexOf(id)];
+      assert.ok(found !== undefined, names.join());
       assert.match(found.fix, fix);
-      assert.equal(code, worst.some((candidate) => candidate.level === "fail") ? 3 : 1);
+      assert.doesNotMatch(found.message + found.fix + found.or, /\{[a-z]+\}/);
+      assert.equal(code, ill.some(({ level }) => level === "fail") ? 3 : 1);
+      assert.deepEqual(names, [id, ...(companions ?? [])]);
     });
   }
+});
+
+test("every finding is one of a host in these tests", async () => {
+  const rows = await table();
+  assert.deepEqual(rows.map(({ id }) => id).sort(), Object.keys(illnesses).sort());
+  for (const row of rows) {
+    assert.match(row["level"] ?? "", /^(?:warn|fail)$/, row["id"]);
+    assert.equal(row["who"] === "administrator", /\bsudo\b/.test(row["fix"] ?? ""), `${row["id"] ?? ""}: who carries it out?`);
+    assert.equal(spawnSync("bash", ["-n", "-c", row["fix"] ?? "("]).status, 0, `${row["id"] ?? ""}: the fix can be pasted`);
+  }
+});
+
+test("the document is what scripts/troubleshooting.sh makes of them", async () => {
+  const { stdout } = spawnSync("scripts/troubleshooting.sh", ["--print"], { encoding: "utf8" });
+  assert.equal(await readFile("docs/podman/troubleshooting.md", "utf8"), stdout);
+});
+
+test("llamapod doctor says the same", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.command("loginctl", "echo no");
+  const environment = { PATH: host.bin, HOME: host.home, XDG_RUNTIME_DIR: join(host.root, "run"), LLAMAPOD_TEST_ROOT: host.root };
+  const asked = { LLAMAPOD_PORT: server.port };
+  const [script, command] = await Promise.all([
+    host.run("doctor.sh", ["--json"], asked),
+    runCommand(["doctor", "--json"], { ...environment, ...asked }),
+  ]);
+  assert.equal(command.stdout, script.stdout);
+  assert.deepEqual([command.code, script.code], [1, 1]);
+});
+
+test("setup-host.sh prints the administrator's part, as a script, and ends with 0 whatever it finds", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.without("bin/newuidmap", "bin/podman");
+  await host.command("podman-compose", "echo podman-composer version  1.0.3");
+  const { code, stdout } = await host.run("setup-host.sh");
+  assert.equal(code, 0);
+  assert.match(stdout, /^# newuidmap or newgidmap is missing\n# or: .*\nsudo apt-get install uidmap$/m);
+  assert.doesNotMatch(stdout, /pipx|^ok/m);
+  assert.equal(spawnSync("bash", ["-n"], { input: stdout }).status, 0);
 });

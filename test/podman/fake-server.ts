@@ -25,7 +25,7 @@ export class FakeServer implements AsyncDisposable {
   static answering(routes: Readonly<Record<string, readonly [number, unknown]>>): Promise<FakeServer> {
     return FakeServer.listen((request, response) => {
       const [status, body] = routes[`${request.method ?? ""} ${request.url ?? ""}`] ?? [404, { title: "there is no such thing" }];
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+      response.writeHead(status).end(typeof body === "string" ? body : JSON.stringify(body));
     });
   }
 
