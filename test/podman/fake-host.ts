@@ -50,8 +50,10 @@ export class FakeHost implements AsyncDisposable {
   static async create(): Promise<FakeHost> {
     const host = new FakeHost(await mkdtemp(join(tmpdir(), "llamapod-host-")));
     await Promise.all([host.bin, host.home, join(host.root, "run")].map((folder) => mkdir(folder)));
-    const found = tools.map((tool) => ["/usr/bin", "/bin"].map((folder) => join(folder, tool)).find((path) => existsSync(path)));
-    await Promise.all(found.map((path) => path !== undefined && symlink(path, join(host.bin, path.split("/").at(-1) ?? ""))));
+    for (const tool of tools) {
+      const path = ["/usr/bin", "/bin"].map((folder) => join(folder, tool)).find((candidate) => existsSync(candidate));
+      if (path !== undefined) await symlink(path, join(host.bin, tool));
+    }
     return host;
   }
 
