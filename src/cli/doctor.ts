@@ -13,8 +13,8 @@ const cannotLookExitCode = 2;
 /** What on this host stands in the way of running in a container, and the fix. */
 export function doctorCommand(): Command {
   return new Command("doctor")
-    .description("look at this host and this user for what keeps containers from running, and print the fixes")
-    .option("--json", "an object a line: id, level (ok, warn, fail), message, fix")
+    .description("look at this host and this user for what keeps containers and the server from running, and print the fixes")
+    .option("--json", "an object a line: id, finding, level (ok, warn, fail), message, who, fix, or")
     .addHelpText(
       "after",
       "\nExit codes: 0 all well, 1 warnings, 3 something fails. Nothing is changed.\n\nExample:\n  llamapod doctor --json",
