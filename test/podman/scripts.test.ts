@@ -147,7 +147,7 @@ describe(
       assert.equal(onCpu.code, 0, onCpu.stderr);
       assert.match(onCpu.stderr, /Starting without the GPU/);
       const doctor = await script("doctor.sh", "--json");
-      assert.match(doctor.stdout, /"id":"cdi-stale","level":"fail"/);
+      assert.match(doctor.stdout, /"id":"cdi-stale","finding":"gone","level":"fail"/);
     });
 
     test("no specification: said, with the fix", async () => {

@@ -17,6 +17,11 @@ check_engine() {
   fi
 }
 
+# free_kilobytes FOLDER: nothing where it cannot be known. A volume's own folder may be closed to its user, the one around it is not.
+free_kilobytes() {
+  { df --output=avail -k "$1" || df --output=avail -k "$(dirname "$1")" || true; } 2> /dev/null | tail -n 1 | tr -cd 0-9
+}
+
 check_storage() {
   has podman || return 0
   local driver folder free kind problem
@@ -37,13 +42,13 @@ check_storage() {
     found storage.noexec folder "$folder" mount "$(findmnt --noheadings --output TARGET --target "$folder")"
     return
   fi
-  free=$(df --output=avail -k "$folder" 2> /dev/null | tail -n 1) || free=0
+  free=$(free_kilobytes "$folder")
   if [ "$driver" != overlay ]; then
     found storage.driver driver "$driver"
-  elif [ "$((free))" -lt 10000000 ]; then
+  elif [ -n "$free" ] && [ "$free" -lt 10000000 ]; then
     found storage.full free "$((free / 1000000))" folder "$folder"
   else
-    healthy storage "overlay, $((free / 1000000)) GB free"
+    healthy storage "overlay${free:+, $((free / 1000000)) GB free}"
   fi
 }
 
@@ -121,17 +126,17 @@ check_models() {
   if [ -z "$folder" ]; then
     podman volume exists "$name-data" 2> /dev/null || return 0
     from=$name-data
-    folder=$(podman volume inspect --format '{{.Mountpoint}}' "$from" 2> /dev/null) || folder=''
+    folder=$(podman volume inspect --format '{{.Mountpoint}}' "$from" 2> /dev/null) || folder=$from
   fi
   if [ -n "$image" ] && ! in_container --userns keep-id:uid=10001,gid=10001 --user 10001 --volume "$from:/mnt:ro" --entrypoint ls "$image" -R /mnt; then
-    found models.denied folder "${folder:-$from}" message "$(first_line "$message")"
+    found models.denied folder "$folder" message "$(first_line "$message")"
     return
   fi
-  free=$(df --output=avail -k "${folder:-/}" 2> /dev/null | tail -n 1) || free=0
-  if [ "$((free))" -lt 5000000 ]; then
-    found models.full folder "${folder:-$from}" free "$((free / 1000000))"
+  free=$(free_kilobytes "$folder")
+  if [ -n "$free" ] && [ "$free" -lt 5000000 ]; then
+    found models.full folder "$folder" free "$((free / 1000000))"
   else
-    healthy models "the server can read ${folder:-$from}"
+    healthy models "the server can read $folder"
   fi
 }
 
