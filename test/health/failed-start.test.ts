@@ -24,7 +24,7 @@ describe("a first model that cannot be loaded", () => {
 
   test("leaves the server running, which says why it is not ready", async () => {
     await using server = await ServerProcess.start(["--models-dir", folder, "--model", hostile]);
-    await until(async () => (await (await fetch(`${server.url}/health/ready`)).text()).includes('unknown model architecture'));
+    await until(async () => (await (await fetch(`${server.url}/health/ready`)).text()).includes("unknown model architecture"));
   });
 
   test("ends it with the reason, where it is told to", async () => {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Asks the server without curl, over bash's own /dev/tcp. Sourced by lib.sh.
 
-# Longer than any of these answers takes. A server that hangs takes the connection and says nothing.
+# Longer than any of these answers takes: a server that hangs takes the connection and says nothing. Tests wait less.
 readonly http_seconds=${LLAMAPOD_HTTP_SECONDS:-5}
 
 # http METHOD URL: status line, headers and body, without carriage returns. Fails where nobody answers in time.
