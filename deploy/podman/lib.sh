@@ -93,7 +93,9 @@ explain_unit() {
     '' | success) ;;
     *) say "systemd says of $1: $result." ;;
   esac
-  journalctl --user --quiet --unit "$1" --lines 5 --output cat 2> /dev/null | sed 's/^/  /' >&2 || true
+  # Podman's events and ids stand between what the server and systemd say.
+  { journalctl --user --quiet --unit "$1" --lines 40 --output cat 2> /dev/null || true; } |
+    { grep -v ' m=+\|^[0-9a-f]\{64\}$' || true; } | tail -n 8 | sed 's/^/  /' >&2
 }
 
 lib=$(dirname "${BASH_SOURCE[0]}")/lib

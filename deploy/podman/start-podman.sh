@@ -81,6 +81,11 @@ set_port() {
   run sed -i "/^LLAMAPOD_BIND=/d; \$aLLAMAPOD_BIND=${bind:-127.0.0.1}:$2" "$1"
 }
 
+gpu_drop_in=$units/$unit.container.d/10-gpu.conf
+if [ "$gpu" = required ] && ! "$dry_run" && ! podman image exists localhost/llamapod:cuda &&
+  ! grep -rqs --exclude=10-gpu.conf '^Image=' "$units/llamapod@.container.d" "${gpu_drop_in%/*}"; then
+  fail "$exit_engine" "The image for the GPU is not here." "deploy/podman/image.sh build --target cuda"
+fi
 run mkdir -p "$units" "$config/llamapod"
 install_file "$here/quadlet/llamapod@.container" "$units/llamapod@.container"
 install_file "$here/quadlet/llamapod.network" "$units/llamapod.network"
@@ -91,7 +96,6 @@ fi
 if [ -n "$port" ]; then
   if "$dry_run"; then echo "LLAMAPOD_BIND=127.0.0.1:$port > $settings"; else set_port "$settings" "$port"; fi
 fi
-gpu_drop_in=$units/$unit.container.d/10-gpu.conf
 case $gpu in
   required)
     run mkdir -p "${gpu_drop_in%/*}"
@@ -107,8 +111,9 @@ case $gpu in
 esac
 [ -L "$units/$unit.container" ] || run ln -sf llamapod@.container "$units/$unit.container"
 run systemctl --user daemon-reload
+# It starts one that does not run too, and `start` would join an attempt that is under way with the old settings.
 action=start
-if "$changed" && systemctl --user --quiet is-active "$unit" 2> /dev/null; then action=restart; fi
+! "$changed" || action=restart
 if ! run systemctl --user "$action" "$unit"; then
   explain_unit "$unit"
   fail "$exit_unhealthy" "$unit did not start." "journalctl --user -u $unit"

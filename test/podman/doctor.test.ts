@@ -53,6 +53,7 @@ const healthySystemctl: Answers = {
   "--user list-units *": "echo llamapod@main.service loaded active running llamapod",
   "--user show *--property Result *": "echo success",
   "--user show *--property MemoryMax *": "echo infinity",
+  "--user show *--property ActiveState *": "echo active",
   "--user show *": "echo 0",
 };
 
@@ -400,6 +401,14 @@ const illnesses: Readonly<Record<string, Illness>> = {
     },
   },
   "service.failed": { what: "a failed unit", fix: /journalctl/, make: result("exit-code") },
+  "service.again": {
+    what: "a unit that fails and is tried again",
+    fix: /journalctl/,
+    make: systemctl({
+      "--user show *--property ActiveState *": "echo activating",
+      "--user show *--property NRestarts *": "echo 3",
+    }),
+  },
   "service.start-limit": { what: "a unit that systemd gave up", fix: /reset-failed/, make: result("start-limit-hit") },
   "service.timeout": { what: "a unit that took too long", fix: /systemctl --user edit/, make: result("timeout") },
   "service.oom": { what: "a unit without memory", fix: /--instance main/, make: result("oom-kill") },

@@ -195,11 +195,7 @@ describe("start-podman.sh --quadlet", () => {
   const units = "home/.config/containers/systemd";
   const quadlet = (...args: readonly string[]) => host.run("start-podman.sh", ["--quadlet", ...args]);
 
-  beforeEach(() =>
-    systemctl({ "--user --quiet is-active *": 'test -e "$root/active"', "--user start *": 'touch "$root/active"' }).then(() =>
-      host.command("touch", '> "$1"'),
-    ),
-  );
+  beforeEach(() => systemctl());
 
   test("gives a second instance a port of its own, and starts no other with the machine", async () => {
     const first = await quadlet("other");
@@ -214,7 +210,16 @@ describe("start-podman.sh --quadlet", () => {
     assert.match(await host.read("home/.config/llamapod/third.env"), /^LLAMAPOD_BIND=127\.0\.0\.1:9000$/m);
   });
 
-  test("starts one that runs anew when it gets or loses the GPU, and only then", async () => {
+  test("refuses the GPU without its image, before it changes anything", async () => {
+    await podman({ "image exists *": "exit 1" });
+    const { code, stderr } = await quadlet("--gpu", "required");
+    assert.equal(code, 3);
+    assert.match(stderr, /image\.sh build --target cuda/);
+    assert.ok(!host.has(units));
+  });
+
+  test("starts one that runs, or tries to, anew when it gets or loses the GPU, and only then", async () => {
+    await podman({ "image exists *:cuda": "" });
     const lastAction = async () => [...(await host.calls("systemctl")).matchAll(/^--user (start|restart) /gm)].at(-1)?.[1];
     await quadlet();
     await quadlet();

@@ -72,12 +72,17 @@ check_quadlet() {
 
 check_service() {
   systemd_runs || return 0
-  local unit result kills known=false
+  local unit result state restarts kills known=false
   while read -r unit; do
     known=true
     result=$(systemctl --user show "$unit" --property Result --value 2> /dev/null) || result=success
+    state=$(systemctl --user show "$unit" --property ActiveState --value 2> /dev/null) || state=''
+    restarts=$(systemctl --user show "$unit" --property NRestarts --value 2> /dev/null) || restarts=0
+    # While it is tried again, systemd forgets how it failed.
+    if [ "$result" = success ] && [ "$state" = activating ] && [ "${restarts:-0}" -gt 0 ]; then result=again; fi
     case $result in
       success) ;;
+      again) found service.again unit "$unit" restarts "$restarts" ;;
       start-limit-hit) found service.start-limit unit "$unit" ;;
       timeout) found service.timeout unit "$unit" ;;
       oom-kill)
@@ -85,8 +90,7 @@ check_service() {
         found service.oom unit "$unit" instance "${result%.service}"
         ;;
       *)
-        found service.failed unit "$unit" result "$result" code "$(systemctl --user show "$unit" --property ExecMainStatus --value)" \
-          restarts "$(systemctl --user show "$unit" --property NRestarts --value)"
+        found service.failed unit "$unit" result "$result" code "$(systemctl --user show "$unit" --property ExecMainStatus --value)" restarts "$restarts"
         ;;
     esac
     [ "$result" = success ] || return 0
