@@ -114,6 +114,8 @@ run systemctl --user daemon-reload
 # It starts one that does not run too, and `start` would join an attempt that is under way with the old settings.
 action=start
 ! "$changed" || action=restart
+# What failed before counts no more.
+"$dry_run" || systemctl --user reset-failed "$unit" 2> /dev/null || true
 if ! run systemctl --user "$action" "$unit"; then
   explain_unit "$unit"
   fail "$exit_unhealthy" "$unit did not start." "journalctl --user -u $unit"
