@@ -14,7 +14,15 @@ export const skip = testUser === undefined && "needs Podman and a user made for 
 export const image = "localhost/llamapod:cpu";
 
 /** Folders of root's that the path of this process may name are closed to that user, which confuses what looks for a program. */
-const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** With it the image is built from what is here already: `test/podman/run` has built it so. */
+export const buildEnvironment = {
+  NODE_IMAGE: "localhost/llamapod-test/node:1",
+  CPU_BASE: "localhost/llamapod-test/base:1",
+  BUILD_NETWORK: "host",
+  CA_FILE: "/etc/ssl/certs/ca-certificates.crt",
+};
 
 /** Longer than any call of the engine takes that ends by itself. */
 const patienceMs = 60_000;

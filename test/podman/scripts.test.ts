@@ -159,28 +159,6 @@ describe(
   },
 );
 
-describe("kube play", { skip }, () => {
-  const file = "deploy/podman/kube/llamapod.yaml";
-
-  after(async () => {
-    await asUser(["podman", "kube", "down", file]);
-    await asUser(["podman", "volume", "rm", "--force", "llamapod-data"]);
-  });
-
-  test("the pod becomes ready, and answers", { timeout: 60_000 }, async () => {
-    await podman("kube", "play", file);
-    const address = "http://127.0.0.1:8080";
-    await until(async () => {
-      const response = await fetch(`${address}/health/ready`).catch(() => undefined);
-      if (response?.ok !== true)
-        assert.notEqual(await podman("inspect", "--format", "{{.State.Status}}", "llamapod-server"), "exited");
-      return response?.ok === true;
-    });
-    using client = await StreamClient.connect(address);
-    assert.ok((await client.generate(greedy("kube", 8))).text.length > 0);
-  });
-});
-
 describe("podman-compose", { skip }, () => {
   const compose = (...args: readonly string[]) =>
     asUser(["podman-compose", "-f", "deploy/podman/podman-compose.yml", ...args], {
