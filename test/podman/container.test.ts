@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
+import { LlamapodClient } from "llamapod/client";
 import { OpenAI } from "openai";
+import { WebSocket } from "ws";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { hasRegistry, Registry } from "../support/registry.ts";
+import { until } from "../support/processes.ts";
 import { Answer, greedy } from "../support/stream-client.ts";
 import { asUser, Container, hardening, image, podman, realModels, skip } from "./podman.ts";
 
@@ -55,6 +60,10 @@ describe("the image", { skip }, () => {
       max_completion_tokens: 16,
     });
     assert.notEqual(choices[0]?.message.content ?? "", "");
+    using client = new LlamapodClient({ url: container.url, WebSocket });
+    const { text, usage } = await client.generate({ messages: [{ role: "user", content: "Hello!" }], max_tokens: 16 }).result;
+    assert.notEqual(text, "");
+    assert.ok(usage.completion_tokens > 0);
     const page = await fetch(`${container.url}/`);
     assert.match(await page.text(), /<html/);
     assert.match((await asUser(["podman", "healthcheck", "run", container.name])).stdout, /^(healthy)?$/m);
@@ -101,6 +110,16 @@ describe("a container without rights", { skip }, () => {
     assert.equal(done.timings.interruptions, 0);
   });
 
+  test("can write to its data folder and to folders in memory from which nothing runs, and to nothing else", async () => {
+    const search = "find / \\( -path /proc -o -path /sys \\) -prune -o -type d -writable -print 2>/dev/null";
+    const writable = (await container.exec("bash", "-c", search)).stdout.trim().split("\n");
+    const data = /^\/var\/lib\/llamapod(?:\/|$)/;
+    const inMemory = writable.filter((path) => !data.test(path));
+    assert.deepEqual(inMemory.sort(), ["/dev/mqueue", "/dev/shm", "/tmp"]);
+    const mounts = (await container.exec("cat", "/proc/mounts")).stdout.split("\n").map((line) => line.split(" "));
+    for (const folder of inMemory) assert.match(mounts.find(([, at]) => at === folder)?.[3] ?? "", /\bnoexec\b/, folder);
+  });
+
   test("logs JSON to the engine, a line an event", async () => {
     const lines = (await container.logs()).trim().split("\n");
     const events = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
@@ -121,6 +140,59 @@ describe("a container without rights", { skip }, () => {
     using client = await container.connect();
     const { done } = await client.generate({ ...greedy("kept", 8), model: "kept" });
     assert.equal(done.usage.completion_tokens, 8);
+  });
+});
+
+const skipPull = skip || (!hasRegistry && "THERE IS NO docker-registry HERE: install Debian's package of that name to run this");
+
+describe("a model that is pulled inside the container", { skip: skipPull }, () => {
+  const name = "llamapod-test-pull";
+  const volume = `${name}-data`;
+  const url = "http://127.0.0.1:18087";
+
+  /** The registry is on this machine's loopback interface, which only the host's own network reaches. */
+  const start = async () => {
+    await podman("rm", "--force", "--time", "1", "--ignore", name);
+    const environment = ["--env=LLAMAPOD_HOST=127.0.0.1", "--env=LLAMAPOD_PORT=18087"];
+    await podman(
+      "run",
+      "--detach",
+      "--name",
+      name,
+      "--network=host",
+      ...hardening,
+      ...environment,
+      `--volume=${volume}:/var/lib/llamapod`,
+      image,
+    );
+    await until(async () => (await fetch(`${url}/health/ready`).catch(() => undefined))?.ok === true);
+  };
+  const chat = async () => {
+    using client = new LlamapodClient({ url, WebSocket });
+    return await client.generate({ model: "pulled", messages: [{ role: "user", content: "Hello!" }], max_tokens: 8 }).result;
+  };
+  const stat = () => asUser(["podman", "exec", name, "stat", "--format=%a %u %g %s %Y", "/var/lib/llamapod/models/pulled.gguf"]);
+
+  after(async () => {
+    await podman("rm", "--force", "--time", "1", "--ignore", name);
+    await podman("volume", "rm", "--force", volume);
+  });
+
+  test("is served at once, and stays, as it was, when the container is replaced", async () => {
+    await using registry = await Registry.start();
+    const content = await readFile(await tinyModel("gpt2"));
+    const layer = { mediaType: "application/vnd.docker.ai.gguf.v3", content, title: "pulled.gguf" };
+    await registry.push("models/tiny", "v1", [layer]);
+    await start();
+    const source = `oci://${registry.host}/models/tiny:v1`;
+    const pulled = await asUser(["podman", "exec", name, "node", "/app/dist/src/main.js", "pull", "--quiet", source]);
+    assert.equal(pulled.code, 0, pulled.stderr);
+    const before = (await stat()).stdout;
+    assert.match(before, new RegExp(`^6[04][04] 10001 10001 ${content.length} `));
+    assert.equal((await chat()).usage.completion_tokens, 8);
+    await start();
+    assert.equal((await stat()).stdout, before);
+    assert.equal((await chat()).usage.completion_tokens, 8);
   });
 });
 

@@ -71,6 +71,7 @@ export const realModels = async () => `--volume=${(await account()).homedir}/mod
 /** Everything that takes rights away, as the documents tell: the server has to live with all of it. */
 export const hardening = [
   "--read-only",
+  "--read-only-tmpfs=false",
   "--cap-drop=all",
   "--security-opt=no-new-privileges",
   "--userns=keep-id:uid=10001,gid=10001",
