@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { Command } from "commander";
+import { benchContainers } from "./containers/main.ts";
 import { findModel } from "./model.ts";
 import { addOptions, count, sizesOf, type BenchOptions } from "./options.ts";
 import { compareAnswers, describeAgreement } from "./report/agreement.ts";
@@ -94,6 +95,14 @@ program
   .option("--models <n>", "loaded models", count, 10)
   .option("--scrapes <n>", "of each format", count, 300)
   .action(benchScrape);
+
+program
+  .command("containers")
+  .description("measures what rootless Podman costs, beside the bare host; as root, after test/podman/run")
+  .option("--model <name>", "a model of that user's folder", "smollm2-135m-instruct.q4_1")
+  .option("--rounds <n>", "starts of each", count, 5)
+  .option("--port <n>", "where the server listens", count, 18_099)
+  .action(benchContainers);
 
 program
   .command("switching")

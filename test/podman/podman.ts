@@ -66,7 +66,9 @@ async function account(): Promise<{ homedir: string; uid: string }> {
 }
 
 /** A folder of the host with a real model, which nobody but its owner may read: slow enough to be interrupted. */
-export const realModels = async () => `--volume=${(await account()).homedir}/models:/var/lib/llamapod/models:ro`;
+export const realModelsFolder = async () => `${(await account()).homedir}/models`;
+
+export const realModels = async () => `--volume=${await realModelsFolder()}:/var/lib/llamapod/models:ro`;
 
 /** Everything that takes rights away, as the documents tell: the server has to live with all of it. */
 export const hardening = [

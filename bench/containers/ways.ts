@@ -1,0 +1,72 @@
+import { once } from "node:events";
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { hardening, image, podman, realModels, realModelsFolder } from "../../test/podman/podman.ts";
+
+const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
+const containerName = "llamapod-bench";
+
+/** The same server with the same model and settings, run in one way or another. */
+export interface Way {
+  readonly name: string;
+  /** @returns once the server has been started, not once it answers */
+  start(port: number): Promise<Started>;
+}
+
+export interface Started {
+  /** The server's process, as this machine numbers it. */
+  pid(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export interface Settings {
+  readonly threads: number;
+  readonly model: string;
+}
+
+const argumentsOf = ({ threads, model }: Settings) => [
+  "serve",
+  ...["--model", model],
+  ...["--slots", "1"],
+  ...["--context-size", "1024"],
+  ...["--threads", String(threads)],
+  ...["--gpu", "off"],
+  ...["--log-level", "warn"],
+];
+
+export function bareHost(settings: Settings): Way {
+  return {
+    name: "bare host",
+    start: async (port) => {
+      const folder = await realModelsFolder();
+      const place = ["--port", String(port), "--models-dir", folder];
+      const child = spawn(process.execPath, [program, ...argumentsOf(settings), ...place], { stdio: "ignore" });
+      await once(child, "spawn");
+      return {
+        pid: () => Promise.resolve(child.pid ?? 0),
+        stop: async () => {
+          const ended = once(child, "exit");
+          child.kill("SIGTERM");
+          await ended;
+        },
+      };
+    },
+  };
+}
+
+/** Rootless, with all its rights taken away, reached in the way that `network` says. */
+export function container(name: string, settings: Settings, network: (port: number) => readonly string[]): Way {
+  return {
+    name,
+    start: async (port) => {
+      const options = [...hardening, await realModels(), ...network(port)];
+      await podman("run", "--detach", "--name", containerName, ...options, image, ...argumentsOf(settings));
+      return {
+        pid: async () => Number(await podman("inspect", "--format", "{{.State.Pid}}", containerName)),
+        stop: async () => {
+          await podman("rm", "--force", "--time", "20", "--ignore", "--volumes", containerName);
+        },
+      };
+    },
+  };
+}

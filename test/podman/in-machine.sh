@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Inside the machine that test/podman/virtual-machine boots, as root. Prints what it finds, a line a finding.
+set -euo pipefail
+
+ip link add v0 type veth peer name v1
+ip address add 198.51.100.2/24 dev v0
+ip link set v0 up
+ip link set v1 up
+ip route add default via 198.51.100.1
+systemctl start network-online.target
+
+as_user() {
+  runuser -u llamapod -- env HOME=/home/llamapod USER=llamapod XDG_RUNTIME_DIR=/run/user/1000 \
+    DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
+}
+step() { echo "--- $* (${SECONDS} s)"; }
+found() { echo "FOUND $*"; }
+lost() {
+  echo "NOT AS IT SHOULD BE: $*"
+  exit 1
+}
+unit=llamapod@main
+property() { as_user systemctl --user show "$unit" --property "$1" --value; }
+inside() { as_user podman exec llamapod-main bash -c "$1"; }
+ready() {
+  (
+    exec 3<> /dev/tcp/127.0.0.1/8080
+    printf 'GET /health/ready HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
+    grep -q '"status":"ok"' <&3
+  ) 2> /dev/null
+}
+becomes_ready() {
+  for _ in $(seq 300); do
+    ! ready || return 0
+    sleep 1
+  done
+  lost "not ready: $(property ActiveState), $(property Result)"
+}
+events() { awk '$1 == "oom_kill" { print $2 }' "/sys/fs/cgroup$(property ControlGroup)/memory.events"; }
+server() { pgrep -f 'main.js serve' | head -n 1; }
+# The model's, and one that stands by.
+runners() { pgrep -f 'runner/main.js'; }
+# Who goes first when memory runs out is left to chance otherwise.
+sacrifice() { for process in "$@"; do echo 1000 > "/proc/$process/oom_score_adj"; done; }
+# Takes memory until the kernel kills somebody for it. The parts stay small, since each is written to.
+hog='node -e "const all = []; for (;;) all.push(Buffer.alloc(8e6, 1))"'
+
+step "cgroups: $(stat -fc %T /sys/fs/cgroup), $(cat /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers)"
+as_user podman --version
+as_user podman load --quiet --input /ci/image.tar
+
+step "start under MemoryMax=500M"
+units=/home/llamapod/.config/containers/systemd
+install -D -o llamapod -g llamapod /dev/stdin "$units/llamapod@.container.d/30-memory.conf" <<< $'[Service]\nMemoryMax=500M\nMemorySwapMax=0'
+chown -R llamapod: /home/llamapod/.config
+sed -i 's/^HealthTimeout=.*/HealthTimeout=60s/; s/^HealthStartupTimeout=.*/HealthStartupTimeout=60s/; s/^HealthStartupInterval=.*/HealthStartupInterval=20s/; s/^HealthInterval=.*/HealthInterval=120s/' \
+  /ci/deploy/podman/quadlet/llamapod@.container
+as_user /ci/deploy/podman/start-podman.sh --quadlet
+becomes_ready
+found "MemoryMax: $(property MemoryMax) bytes for the unit; podman stats: $(as_user podman stats --no-stream --format '{{.MemUsage}}, {{.PIDs}} processes' llamapod-main)"
+
+step "the runner is killed for memory"
+server=$(server) runners=$(runners)
+# shellcheck disable=SC2086 # several
+sacrifice $runners
+code=0
+inside "$hog" || code=$?
+becomes_ready
+[ "$(events)" -ge 1 ] || lost "nobody was killed for memory"
+[ "$(runners)" != "$runners" ] || lost "no runner was killed"
+[ "$(server)" = "$server" ] || lost "the server was killed with it"
+[ "$(property NRestarts)" = 0 ] || lost "the unit was started again"
+found "a runner killed for memory ($(events) kills, the hog ended with $code): the server stays, OOMPolicy=$(property OOMPolicy), ready again"
+
+step "the server is killed for memory"
+before=$(property NRestarts)
+sacrifice "$server"
+inside "$hog" || true
+for _ in $(seq 120); do [ "$(property NRestarts)" -le "$before" ] || break; sleep 1; done
+becomes_ready
+[ "$(property NRestarts)" -gt "$before" ] || lost "the unit was not started again"
+found "a server killed for memory: started again by systemd, ready"
+
+step "OOMPolicy=stop instead"
+printf '[Service]\nOOMPolicy=stop\n' > "$units/llamapod@.container.d/40-policy.conf"
+as_user systemctl --user daemon-reload
+as_user systemctl --user restart "$unit"
+becomes_ready
+server=$(server)
+# shellcheck disable=SC2046
+sacrifice $(runners)
+inside "$hog" || true
+for _ in $(seq 30); do
+  kill -0 "$server" 2> /dev/null || break
+  sleep 1
+done
+if kill -0 "$server" 2> /dev/null; then found "OOMPolicy=stop: the server stays as well"; else found "OOMPolicy=stop: a runner killed for memory takes the server with it"; fi
+rm "$units/llamapod@.container.d/40-policy.conf"
+as_user systemctl --user daemon-reload
+as_user systemctl --user restart "$unit"
+becomes_ready
+
+step "PidsLimit"
+limit=$(inside 'cat /sys/fs/cgroup/pids.max')
+[ "$limit" = 512 ] || lost "pids.max is $limit"
+# shellcheck disable=SC2016 # the shell in the container expands
+refused=$(inside 'for i in $(seq 600); do sleep 60 & done 2>&1 | grep -c "Resource temporarily unavailable"; true' 2>&1 | tail -n 1) || true
+ready || lost "not ready beside too many processes"
+found "PidsLimit: pids.max $limit; a process too many is refused ($refused), and the server answers"
+as_user systemctl --user stop "$unit"
+
+if [ -e /sys/fs/selinux/enforce ]; then
+  step "SELinux, enforcing: $(cat /sys/fs/selinux/enforce)"
+  run=(as_user podman run --rm --network=none --entrypoint cat)
+  found "SELinux: the container's process is $("${run[@]}" localhost/llamapod:cpu /proc/1/attr/current | tr -d '\0')"
+  install -d -o llamapod -g llamapod /home/llamapod/models
+  install -o llamapod -g llamapod /dev/stdin /home/llamapod/models/x <<< text
+  "${run[@]}" --volume=/home/llamapod/models:/m:ro localhost/llamapod:cpu /m/x > /dev/null
+  denied=$(journalctl --quiet --dmesg --grep 'avc:.*denied.*container_t' --output cat | tail -n 1)
+  found "SELinux: without :z ${denied:-no denial was recorded}"
+  "${run[@]}" --volume=/home/llamapod/models:/m:ro,z localhost/llamapod:cpu /m/x > /dev/null
+  found "SELinux: with :z the files are $(stat -c %C /home/llamapod/models/x)"
+  "${run[@]}" --volume=/home/llamapod/models:/m:ro,Z localhost/llamapod:cpu /m/x > /dev/null
+  found "SELinux: with :Z the files are $(stat -c %C /home/llamapod/models/x)"
+else
+  echo "NOT TESTED: SELinux is not in this kernel"
+fi
