@@ -15,7 +15,7 @@ const placeholders = { NAME: "llamapod-demo-sv" };
 const speaksOfTheHost = /^deploy\/podman\/doctor\.sh\b/;
 
 /** Stays in the foreground until somebody stops it. */
-const staysThere = /^podman run (?!.*(?:--detach|--entrypoint|-d ))/;
+const staysThere = /^podman run (?!.*--detach).*:cpu$/;
 
 const blocks = await collectBlocks();
 const address = "http://127.0.0.1:8080";
