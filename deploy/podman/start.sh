@@ -97,7 +97,8 @@ run_container() {
   local args=(run --detach --name "$name" --publish "127.0.0.1:$port:8080" --volume "$name-data:/var/lib/llamapod"
     --read-only --cap-drop ALL --security-opt no-new-privileges --tmpfs "/tmp:rw,noexec,nosuid,nodev,size=256m"
     --stop-timeout 45 --env "LLAMAPOD_GPU=$gpu" --label "llamapod.start=$(kept_arguments)")
-  if [ "$engine" = podman ]; then args+=(--userns "keep-id:uid=10001,gid=10001"); fi
+  # Else Podman adds a /var/tmp from which programs can be run.
+  if [ "$engine" = podman ]; then args+=(--userns "keep-id:uid=10001,gid=10001" --read-only-tmpfs=false); fi
   if [ "$engine" = docker ] || podman_limits_processes; then args+=(--pids-limit 512); fi
   [ -z "$model" ] || args+=(--env "LLAMAPOD_MODEL=$model")
   case $access in

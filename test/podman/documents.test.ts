@@ -41,7 +41,10 @@ describe("every command of the documents", () => {
 });
 
 function assertThatFilesExist(command: string): void {
-  const words = command.replace(/\s#.*$/, "").split(/\s+/);
+  const words = command
+    .replace(/\s#.*$/, "")
+    .split(/\s+/)
+    .map((word) => word.replace("$PWD/", ""));
   for (const file of words.filter((word) => word.startsWith("deploy/"))) accessSync(file, constants.R_OK);
   const script = words.findIndex((word) => /^deploy\/podman\/[\w-]+\.sh$/.test(word));
   const name = words[script];

@@ -6,6 +6,7 @@ const labels = {
   "needs-systemd": "systemd",
   "needs-registry": "registry",
   "needs-hardware": "hardware",
+  "needs-newer-podman-compose": "compose",
 } as const;
 
 export type Needs = (typeof labels)[keyof typeof labels];
