@@ -83,8 +83,20 @@ export function parseRequest<Schema extends z.ZodType>(schema: Schema, body: unk
   return data;
 }
 
-/** OpenAI's clients send null for what is not set. */
+/** OpenAI's clients send null for what is not set, in a request and in the answers that its conversation gives back. */
 function withoutNulls(body: unknown): unknown {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
-  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+  if (!isObject(body)) return body;
+  const { messages, ...fields } = body;
+  return withoutUnset(Array.isArray(messages) ? { ...fields, messages: messages.map(withoutUnset) } : body);
+}
+
+/** Without what says nothing: null, and the annotations of an answer that has none. */
+function withoutUnset(value: unknown): unknown {
+  if (!isObject(value)) return value;
+  const says = ([name, field]: [string, unknown]) => !(name === "annotations" && Array.isArray(field) && field.length === 0);
+  return Object.fromEntries(Object.entries(value).filter((entry) => entry[1] !== null && says(entry)));
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -105,6 +105,33 @@ describe("the official OpenAI client", () => {
     assert.equal(await ask("developer", parts), await ask("system", "Tell me a story."));
   });
 
+  test("may give an answer back as it came, nulls, annotations and all", async () => {
+    const ask = (conversation: OpenAI.ChatCompletionMessageParam[]) =>
+      client.chat.completions.create({ model, messages: conversation, max_tokens: 6, temperature: 0 });
+    const { message } = (await ask(messages)).choices[0] ?? assert.fail("there is no answer");
+    const next = { role: "user" as const, content: "Go on." };
+    const second = await ask([...messages, message, next]);
+    // OpenAI's own answers have more to them.
+    const { content } = message;
+    const sentByOpenAi = {
+      role: "assistant" as const,
+      content,
+      refusal: null,
+      audio: null,
+      function_call: null,
+      annotations: [],
+    };
+    const same = await ask([...messages, sentByOpenAi, next]);
+    assert.equal(same.choices[0]?.message.content, second.choices[0]?.message.content);
+    const toolCalls: unknown = { ...sentByOpenAi, tool_calls: null };
+    const response = await fetch(`${service.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ messages: [...messages, toolCalls, next], max_tokens: 1 }),
+    });
+    assert.equal(response.status, 200);
+  });
+
   test("max_completion_tokens is the newer name of max_tokens", async () => {
     const answer = await client.chat.completions.create({ model, messages, max_completion_tokens: 3 });
     assert.equal(answer.usage?.completion_tokens, 3);
