@@ -22,6 +22,9 @@ const count = (least: number, most = Number.MAX_SAFE_INTEGER) =>
 /** Flags are booleans, variables are text. */
 const onOrOff = z.preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean());
 
+/** Node's timers take no more milliseconds than 32 bits hold, and fire at once where they should wait longer. */
+const seconds = (least: number) => count(least, 2_147_483);
+
 const byteUnits = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 /** A number of bytes, with a unit such as MiB or GiB where it is text. */
@@ -71,9 +74,9 @@ const schema = z.strictObject({
   maxResident: count(1).default(16).describe("models that are loaded at the same time, at most, where memory allows"),
   memoryBudget: bytes.optional().describe("main memory for all models, such as 12GiB (default: what the machine has)"),
   memoryReserve: bytes.default(512 * 1024 * 1024).describe("main memory that models leave free, in bytes or such as 1GiB"),
-  minResidencySeconds: count(1).default(5).describe("how long a model with work stays when another one needs the room"),
-  parkAfterSeconds: count(0).default(5).describe("how long answers go on in a model that makes room, before they are parked"),
-  idleUnloadSeconds: count(0).default(0).describe("how long a model without work stays loaded; 0 is until room is needed"),
+  minResidencySeconds: seconds(1).default(5).describe("how long a model with work stays when another one needs the room"),
+  parkAfterSeconds: seconds(0).default(5).describe("how long answers go on in a model that makes room, before they are parked"),
+  idleUnloadSeconds: seconds(0).default(0).describe("how long a model without work stays loaded; 0 is until room is needed"),
   preload: names.describe("models that are loaded at the start, while there is room"),
   pinned: names.describe("models that are loaded at the start and never make room"),
   warmSpare: z.enum(["on", "off"]).default("on").describe("keep a process ready, so that a model loads faster"),
@@ -87,22 +90,23 @@ const schema = z.strictObject({
   maxConnectionsPerClient: count(1).default(10_000).describe("WebSocket connections of one key, at most"),
   maxGenerations: count(1).default(1_024).describe("answers under way or waiting in all, at most"),
   maxGenerationsPerClient: count(1).default(1_024).describe("answers under way or waiting of one key, at most"),
+  maxMessages: count(1).default(2_048).describe("messages that a conversation may have, at most"),
   maxTokens: count(1).default(131_072).describe("tokens that an answer may be asked to have, at most"),
   maxStopStrings: count(1, 1_024).default(8).describe("stop strings of a request, at most"),
-  maxGraceSeconds: count(0).default(600).describe("grace time that a request may ask for, at most"),
+  maxGraceSeconds: seconds(0).default(600).describe("grace time that a request may ask for, at most"),
   maxLogBytes: count(1_024)
     .default(16 * 1024 * 1024)
     .describe("memory that one answer may take, at most"),
   maxTotalLogBytes: count(1_024)
     .default(256 * 1024 * 1024)
     .describe("memory that all answers may take, ended ones that can still be resumed included"),
-  heartbeatSeconds: count(1).default(20).describe("time between pings on a WebSocket; two without an answer end it"),
-  idleSeconds: count(1).default(600).describe("time after which a WebSocket is closed on which nothing is said or read"),
-  headerSeconds: count(1).default(5).describe("time that the headers of a request may take to arrive"),
-  bodySeconds: count(1).default(30).describe("time that a whole request may take to arrive"),
-  graceSeconds: count(0).default(60).describe("how long an answer goes on that no connection reads"),
-  retentionSeconds: count(0).default(300).describe("how long an ended answer can still be resumed"),
-  drainSeconds: count(0).default(30).describe("how long answers may take to end when the server is told to stop"),
+  heartbeatSeconds: seconds(1).default(20).describe("time between pings on a WebSocket; two without an answer end it"),
+  idleSeconds: seconds(1).default(600).describe("time after which a WebSocket is closed on which nothing is said or read"),
+  headerSeconds: seconds(1).default(5).describe("time that the headers of a request may take to arrive"),
+  bodySeconds: seconds(1).default(30).describe("time that a whole request may take to arrive"),
+  graceSeconds: seconds(0).default(60).describe("how long an answer goes on that no connection reads"),
+  retentionSeconds: seconds(0).default(300).describe("how long an ended answer can still be resumed"),
+  drainSeconds: seconds(0).default(30).describe("how long answers may take to end when the server is told to stop"),
   apiKeysFile: z.string().min(1).optional().describe("file with the keys that clients need (default: none is needed)"),
   allowedHosts: names.describe("host names, beside localhost, under which clients reach this server"),
   allowedOrigins: names.describe("origins of other pages that may use this server"),

@@ -70,7 +70,7 @@ export class AnswerView {
   }
 }
 
-export function describeFailure({ code, message }: NonNullable<AnswerTurn["failure"]>): string {
+function describeFailure({ code, message }: NonNullable<AnswerTurn["failure"]>): string {
   if (code !== "resume_expired" && code !== "generation_not_found") return message;
   return "The rest of this answer is gone: the server no longer has it. It can be generated again.";
 }

@@ -9,6 +9,7 @@ export interface Limits {
   readonly maxGenerationsPerClient: number;
   readonly maxQueue: number;
   readonly contextSize: number;
+  readonly maxMessages: number;
   readonly maxTokens: number;
   readonly maxStopStrings: number;
   readonly maxGraceSeconds: number;
@@ -31,6 +32,7 @@ export const beyond = {
   maxGenerationsPerClient: "`too_many_generations`",
   maxQueue: "`overloaded`",
   contextSize: "`context_length_exceeded`",
+  maxMessages: "`conversation_too_long`",
   maxTokens: "`max_tokens_exceeded`",
   maxStopStrings: "`too_many_stop_strings`",
   maxGraceSeconds: "`grace_too_long`",

@@ -267,5 +267,7 @@ function refuse(socket: Duplex, error: LlamapodError, requestId: string): void {
     ...(error.retryAfterMs === undefined ? [] : [`Retry-After: ${Math.ceil(error.retryAfterMs / 1_000)}`]),
     ...(status === 426 ? ["Upgrade: websocket", `Sec-WebSocket-Protocol: ${subprotocol}`] : []),
   ];
+  // Ended alone, it would stay open for as long as the client likes.
+  socket.once("finish", () => socket.destroy());
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
 }

@@ -279,7 +279,7 @@ describe("a generation of an earlier page", () => {
     const world = new World();
     world.client.continue(saved);
     world.socket.hello();
-    const busy = { type: "error", id: "g", code: "too_many_requests", message: "slow down", retryable: true } as const;
+    const busy = { type: "error", id: "g", code: "too_many_messages", message: "slow down", retryable: true } as const;
     world.socket.say({ ...busy, retry_after_ms: 700 });
     world.advance(700);
     equal(world.socket.sentOf("resume").length, 2);

@@ -4,7 +4,8 @@ import { openBackend } from "../../src/models/runner/bindings.ts";
 import { Engine } from "../../src/models/runner/engine.ts";
 import { PromptBuilder } from "../../src/models/runner/prompt.ts";
 import { StepLoop } from "../../src/models/runner/step-loop.ts";
-import type { Sampling } from "../../src/protocol/request.ts";
+import { concatenate } from "../../src/models/runner/tokenizer.ts";
+import type { Prompt, Sampling } from "../../src/protocol/request.ts";
 import type { EndedEvent, GenerateCommand, StepEvent } from "../../src/protocol/runner.ts";
 import { tinyModel, type Family } from "../fixtures/tiny-models.ts";
 
@@ -48,10 +49,11 @@ export class Loaded {
   readonly #pending = new Map<string, Pending>();
 
   private constructor(engine: Engine, template: string | undefined, vocabularySize: number, batchSize: number) {
-    this.controlTokens = new Set(engine.controlTokenTexts(vocabularySize));
+    const controlTokens = engine.controlTokens(vocabularySize);
+    this.controlTokens = new Set(controlTokens.map(({ text }) => text));
     const format = chatFormat(template, this.controlTokens);
     this.engine = engine;
-    this.prompts = new PromptBuilder(engine, format, this.controlTokens);
+    this.prompts = new PromptBuilder(engine, format, controlTokens);
     this.#loop = new StepLoop(engine, this.prompts, format, batchSize, (event) => {
       if (event.type === "step") this.#take(event);
     });
@@ -70,6 +72,10 @@ export class Loaded {
     const command = { type: "load" as const, path, contextSize, slots, batchSize, vocabularySize };
     const engine = await Engine.load(backend, command, 1, () => undefined);
     return new Loaded(engine, template, vocabularySize, batchSize);
+  }
+
+  tokensOf(prompt: Prompt): Uint32Array {
+    return concatenate([...this.prompts.build(prompt)]);
   }
 
   /** @param onOutput called at every output, before the next batch */

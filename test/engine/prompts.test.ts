@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
 import fc from "fast-check";
+import { getLlama } from "node-llama-cpp";
+import { z } from "zod";
 import { chatFormat } from "../../src/models/runner/chat-formats.ts";
 import { ChatTemplate } from "../../src/models/runner/chat-template.ts";
 import type { ChatMessage } from "../../src/protocol/request.ts";
-import { families, type Family } from "../fixtures/tiny-models.ts";
+import { text, texts, type GgufMetadata } from "../fixtures/gguf-header.ts";
+import { writeGguf } from "../fixtures/gguf-writer.ts";
+import { families, tinyModel, tinyModelFile, type Family } from "../fixtures/tiny-models.ts";
 import { Loaded } from "./loaded.ts";
 
 const conversation: ChatMessage[] = [
@@ -32,13 +39,13 @@ const expected: Record<Family, string> = {
 for (const family of families) {
   test(`${family}: a conversation as the model was taught it, with the begin token once`, async () => {
     using loaded = await Loaded.family(family);
-    const tokens = loaded.prompts.build({ kind: "chat", messages: conversation });
+    const tokens = loaded.tokensOf({ kind: "chat", messages: conversation });
     // A SentencePiece token alone has lost the space before it.
     const comparable = (text: string) => (family === "gpt2" ? text.replaceAll(" ", "") : text);
     assert.equal(comparable(written(loaded, tokens)), comparable(expected[family]));
     const { beginToken, addsBeginToken } = loaded.engine;
     if (addsBeginToken && beginToken !== undefined) {
-      const raw = loaded.prompts.build({ kind: "text", text: "Hi" });
+      const raw = loaded.tokensOf({ kind: "text", text: "Hi" });
       assert.equal([...raw].filter((token) => token === beginToken).length, 1);
     }
   });
@@ -47,7 +54,7 @@ for (const family of families) {
     using loaded = await Loaded.family(family);
     const controlTexts = [...loaded.controlTokens].filter((text) => text !== "");
     const countControls = (content: string) => {
-      const tokens = loaded.prompts.build({ kind: "chat", messages: [{ role: "user", content }] });
+      const tokens = loaded.tokensOf({ kind: "chat", messages: [{ role: "user", content }] });
       return [...tokens].filter(
         (token) =>
           loaded.engine.detokenize(Uint32Array.of(token)) === "" && loaded.controlTokens.has(loaded.engine.tokenText(token)),
@@ -65,6 +72,76 @@ for (const family of families) {
       fc.property(hostile, (pieces) => countControls(`x${pieces.join("")}x`) === harmless),
       { numRuns: 60 },
     );
+  });
+}
+
+/** Families as they are, and two whose control tokens swallow the spaces beside them: llama.cpp knows such by name. */
+const vocabularies: Readonly<Record<string, () => Promise<string>>> = {
+  ...Object.fromEntries(families.map((family) => [family, () => tinyModel(family)])),
+  "phi-3, stripping to the right": () =>
+    changed("gpt2", (metadata) => ({ "general.name": text("tiny phi-3"), "tokenizer.ggml.tokens": withEndText(metadata) })),
+  "jina-v2, stripping to the left": () => changed("gemma2", () => ({ "tokenizer.ggml.pre": text("jina-v2-de") })),
+};
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "llamapod-prompts-"));
+});
+after(() => rm(folder, { recursive: true }));
+
+async function changed(family: Family, change: (metadata: GgufMetadata) => GgufMetadata): Promise<string> {
+  const path = join(folder, `${family}.gguf`);
+  const { metadata, tensors } = await tinyModelFile(family);
+  await writeGguf(path, { metadata: { ...metadata, ...change(metadata) }, tensors });
+  return path;
+}
+
+/** Phi 3 has a `</s>`, which is the one that strips. */
+function withEndText(metadata: GgufMetadata): GgufMetadata[string] {
+  const tokens = metadata["tokenizer.ggml.tokens"];
+  assert.ok(tokens?.type === "array");
+  return texts(tokens.value.map((token) => (token === "<pad>" ? "</s>" : z.string().parse(token))));
+}
+
+for (const [name, file] of Object.entries(vocabularies)) {
+  test(`${name}: control tokens are found, and text is cut into slices, without changing a token`, async () => {
+    const path = await file();
+    using loaded = await Loaded.file(path);
+    const llama = await getLlama({ gpu: false, build: "never", maxThreads: 1, progressLogs: false, logger: () => undefined });
+    const model = await llama.loadModel({ modelPath: path, vocabOnly: true });
+    const controlTexts = [...loaded.controlTokens].filter((control) => control !== "");
+    const { beginToken, addsBeginToken } = loaded.engine;
+    const expectSame = (raw: string) => {
+      const tokens: number[] = [...model.tokenize(raw, true)];
+      const begin = addsBeginToken && beginToken !== undefined && !tokens.slice(0, 2).includes(beginToken) ? [beginToken] : [];
+      assert.deepEqual([...loaded.tokensOf({ kind: "text", text: raw })], [...begin, ...tokens]);
+    };
+    const unit = fc.oneof(
+      fc.constantFrom(...controlTexts),
+      fc.constantFrom(" ", "\n", "\t ", "a", "Hello wor", "ld", "å가🙂", "1"),
+    );
+    fc.assert(
+      fc.property(fc.array(fc.oneof(unit, fc.string({ unit: "binary" })), { maxLength: 12 }), (pieces) => {
+        expectSame(pieces.join(""));
+      }),
+      { numRuns: 200 },
+    );
+    expectSame("A word after the other, and 2 numbers; \n\n  so it goes (on). ".repeat(700));
+    await model.dispose();
+  });
+}
+
+for (const family of families) {
+  test(`${family}: what a user writes is neither given a space nor loses one`, async () => {
+    using loaded = await Loaded.family(family);
+    for (const control of [...loaded.controlTokens].filter((each) => each !== "").slice(0, 8)) {
+      const content = `a${control}b ${control} c${control}${control}`;
+      const tokens = loaded.tokensOf({ kind: "chat", messages: [{ role: "user", content }] });
+      assert.ok(loaded.engine.detokenize(tokens).includes(content), `${content} in ${loaded.engine.detokenize(tokens)}`);
+    }
+    const unbroken = "가🙂".repeat(4_000);
+    const tokens = loaded.tokensOf({ kind: "chat", messages: [{ role: "user", content: unbroken }] });
+    assert.ok(loaded.engine.detokenize(tokens).includes(unbroken));
   });
 }
 

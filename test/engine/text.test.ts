@@ -49,7 +49,7 @@ for (const family of ["qwen2", "llama", "gpt2", "gemma2"] as const) {
   test(`${family}: a character is never split between two pieces of text`, async () => {
     using loaded = await Loaded.family(family);
     for (const text of texts) {
-      const tokens = loaded.engine.tokenize(`x${text}`, false);
+      const tokens = loaded.engine.tokenize(`x${text}`);
       const stream = new TextStream((pending) => loaded.engine.detokenize(pending), [], undefined);
       const pieces = [...tokens].map((token) => stream.push(token).text);
       pieces.push(stream.flush());
@@ -59,9 +59,26 @@ for (const family of ["qwen2", "llama", "gpt2", "gemma2"] as const) {
   });
 }
 
+for (const family of ["qwen2", "llama", "gpt2", "gemma2"] as const) {
+  test(`${family}: text comes out as it went in, wherever its tokens part the characters`, async () => {
+    using loaded = await Loaded.family(family);
+    const hangul = fc.integer({ min: 0xac00, max: 0xd7a3 }).map((code) => String.fromCodePoint(code));
+    const unit = fc.oneof(hangul, fc.string({ unit: "binary", minLength: 1, maxLength: 2 }), fc.constantFrom(" ", "\n", "a"));
+    fc.assert(
+      fc.property(fc.array(unit, { minLength: 1, maxLength: 24 }), (units) => {
+        const text = `x${units.join("")}`;
+        const stream = new TextStream((pending) => loaded.engine.detokenize(pending), [], undefined);
+        const pieces = [...loaded.engine.tokenize(text)].map((token) => stream.push(token).text);
+        assert.equal([...pieces, stream.flush()].join("").trimStart(), text);
+      }),
+      { numRuns: 1_500 },
+    );
+  });
+}
+
 test("bytes that are no character do not hold the text up", async () => {
   using loaded = await Loaded.family("gpt2");
-  const [byte] = loaded.engine.tokenize("🙂", false).slice(-1);
+  const [byte] = loaded.engine.tokenize("🙂").slice(-1);
   const stream = new TextStream((pending) => loaded.engine.detokenize(pending), [], undefined);
   const shown = Array.from({ length: 12 }, () => stream.push(byte ?? 0).text).join("");
   assert.ok(shown.length > 0);

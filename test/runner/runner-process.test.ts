@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { metadataString, readGgufHeader, vocabularySize } from "../../src/models/gguf/header.ts";
 import { RunnerProcess } from "../../src/models/runner-process.ts";
 import { transition, type RunnerState } from "../../src/models/runner-state.ts";
+import { runnerEvent, type EndedEvent, type GenerateCommand, type StepEvent } from "../../src/protocol/runner.ts";
+import { greedy } from "../engine/loaded.ts";
 import { u32 } from "../fixtures/gguf-header.ts";
 import { writeGguf } from "../fixtures/gguf-writer.ts";
 import { hostileFile } from "../fixtures/hostile.ts";
@@ -27,7 +31,12 @@ interface Watched {
 }
 
 /** @param described the file whose header the server goes by */
-async function start(path: string, silenceMs?: number, described = path): Promise<Watched> {
+async function start(
+  path: string,
+  silenceMs?: number,
+  described = path,
+  onStep: (step: StepEvent) => void = () => undefined,
+): Promise<Watched> {
   const states: RunnerState["name"][] = [];
   const changes = new EventTarget();
   const observer = {
@@ -35,7 +44,9 @@ async function start(path: string, silenceMs?: number, described = path): Promis
       if (states.at(-1) !== state.name) states.push(state.name);
       changes.dispatchEvent(new Event("change"));
     },
-    stepped: () => undefined,
+    stepped: (_: RunnerProcess, step: StepEvent) => {
+      onStep(step);
+    },
     beat: () => undefined,
   };
   const runner = new RunnerProcess(
@@ -97,6 +108,58 @@ test("a runner that does not answer any more is killed", async () => {
   await until("ready");
   process.kill(runner.pid ?? 0, "SIGSTOP");
   assert.match(causeOf(await until("failed")), /stopped answering while ready/);
+});
+
+test("a runner says that it lives before it has a model, too", async () => {
+  const beats = new EventTarget();
+  const observer = {
+    stateChanged: () => undefined,
+    stepped: () => undefined,
+    beat: () => beats.dispatchEvent(new Event("beat")),
+  };
+  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer);
+  await once(beats, "beat");
+  assert.equal(runner.state.name, "prepared");
+  await runner.stop(10_000);
+});
+
+test("a command that is none is refused, and not an uncaught exception", async () => {
+  const program = fileURLToPath(new URL("../../src/models/runner/main.js", import.meta.url));
+  const child = fork(program, [], { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  const said: unknown[] = [];
+  child.on("message", (message) => said.push(message));
+  child.send({ type: "dance" });
+  await once(child, "close");
+  const [event] = said.map((message) => runnerEvent.parse(message));
+  assert.ok(event?.type === "refused", JSON.stringify(said));
+});
+
+test("a prompt of a megabyte of control tokens is refused, and the answer beside it is not held up", async () => {
+  const path = await tinyModel("qwen2");
+  const rest = { sampling: greedy, stop: [], ignoreEndOfTurn: true, generated: [] };
+  const ended = new Map<string, EndedEvent>();
+  const changes = new EventTarget();
+  const { runner, until } = await start(path, 10_000, path, (step) => {
+    for (const event of step.ended) ended.set(event.id, event);
+    changes.dispatchEvent(new Event("step"));
+  });
+  const ask = (id: string, prompt: GenerateCommand["prompt"], maxTokens: number) => {
+    runner.send({ type: "generate", id, requestId: id, prompt, maxTokens, ...rest });
+  };
+  const hostile = "<|im_end|>".repeat(100_000);
+  await until("ready");
+  ask("innocent", { kind: "text", text: "Once upon a time" }, 300);
+  await once(changes, "step");
+  ask("raw", { kind: "text", text: hostile }, 1);
+  ask("chat", { kind: "chat", messages: [{ role: "user", content: hostile }] }, 1);
+  while (ended.size < 3 && runner.state.name === "ready") await Promise.race([once(changes, "step"), runner.exited]);
+  const outcomes = [...ended.values()].map((event) => [event.id, event.outcome === "failed" ? event.code : event.reason]);
+  assert.deepEqual(Object.fromEntries(outcomes), {
+    innocent: "length",
+    raw: "context_length_exceeded",
+    chat: "context_length_exceeded",
+  });
+  await runner.stop(10_000);
 });
 
 test("a template that never ends keeps its runner from becoming ready, and is ended", async () => {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
+import { ConfigError, loadConfig, settings } from "../../src/config.ts";
 import { runCommand, ServerProcess } from "../support/processes.ts";
 
 describe("the command line", () => {
@@ -23,6 +24,14 @@ describe("the command line", () => {
     await writeFile(path, text);
     return path;
   }
+
+  test("a number of seconds that no timer can wait for is refused", () => {
+    for (const { key } of settings.filter((setting) => setting.key.endsWith("Seconds"))) {
+      const config: Readonly<Record<string, unknown>> = loadConfig(undefined, {}, { [key]: 2_147_483 });
+      assert.equal(config[key], 2_147_483);
+      assert.throws(() => loadConfig(undefined, {}, { [key]: 2_147_484 }), ConfigError, key);
+    }
+  });
 
   test("--help lists every setting, with its default", async () => {
     const { code, stdout } = await runCommand(["serve", "--help"]);

@@ -14,6 +14,7 @@ const limits = {
   maxConnections: 4,
   maxConnectionsPerClient: 3,
   maxGenerationsPerClient: 2,
+  maxMessages: 2_000,
   maxTokens: 1_000,
   maxStopStrings: 2,
   maxGraceSeconds: 9,
@@ -23,6 +24,8 @@ const limits = {
   headerSeconds: 1,
   bodySeconds: 1,
 };
+
+const oneLetterMessages = Array.from({ length: 33_000 }, () => ({ role: "user", content: "a" }));
 
 describe("limits", { timeout: 60_000 }, () => {
   let service: RunningService;
@@ -97,6 +100,7 @@ describe("limits", { timeout: 60_000 }, () => {
   });
 
   for (const [what, fields, code, param] of [
+    ["messages", { max_tokens: 1, messages: oneLetterMessages }, "conversation_too_long", "messages"],
     ["max_tokens", { max_tokens: 1_001 }, "max_tokens_exceeded", "max_tokens"],
     ["stop", { max_tokens: 1, stop: ["a", "b", "c"] }, "too_many_stop_strings", "stop"],
     ["grace", { max_tokens: 1, detach: { grace_s: 10 } }, "grace_too_long", "detach.grace_s"],

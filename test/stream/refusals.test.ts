@@ -27,6 +27,19 @@ describe("what the WebSocket endpoint refuses", () => {
     }
   });
 
+  test("the connection of an upgrade that is refused is gone, whatever its client does", { timeout: 10_000 }, async () => {
+    const socket = connect({ port: Number(new URL(service.url).port), host: "127.0.0.1", allowHalfOpen: true });
+    socket.write("GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    const chunks: Buffer[] = [];
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+    await once(socket, "end");
+    assert.match(Buffer.concat(chunks).toString(), /^HTTP\/1\.1 426 .*unsupported_version/s);
+    const failed = once(socket, "error");
+    const writes = setInterval(() => socket.write("still here"), 20);
+    await failed;
+    clearInterval(writes);
+  });
+
   test("one good subprotocol among others is enough, and the one chosen", async () => {
     const socket = new WebSocket(streamUrl(service.url), ["chat", "llamapod.v1"]);
     await once(socket, "open");

@@ -1,5 +1,5 @@
 /** Label of everything that has none of its own. */
-export const otherModel = "_other";
+const otherModel = "_other";
 
 /**
  * The values of the label `model`: ids of the catalogue, and no more than so many of them, because every one is worth

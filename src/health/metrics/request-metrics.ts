@@ -17,7 +17,6 @@ export type CancelledPhase = "queued" | "prefill" | "decode";
 /** Errors that say nothing of the request: there was no room for it. */
 const rejections: ReadonlySet<ErrorCode> = new Set([
   "overloaded",
-  "too_many_requests",
   "too_many_messages",
   "too_many_connections",
   "too_many_generations",

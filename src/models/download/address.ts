@@ -34,7 +34,7 @@ for (const [network, prefix] of [
 }
 
 /** IPv4 addresses written as IPv6 ones are judged as what they are. */
-export function isPublic(address: string): boolean {
+function isPublic(address: string): boolean {
   return !notPublic.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
 }
 

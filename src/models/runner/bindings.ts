@@ -3,7 +3,7 @@ import type { PrepareCommand } from "../../protocol/runner.ts";
 
 /**
  * The part of node-llama-cpp's native module that the engine calls. None of it is public API: the version is pinned
- * exactly and checked here, and `test/runner/engine.test.ts` holds it to the public API's results.
+ * exactly and checked here, and `test/engine/contract.test.ts` holds it to the public API's results.
  */
 export interface Bindings {
   readonly AddonModel: new (path: string, options: NativeModelOptions) => NativeModel;
@@ -78,30 +78,36 @@ export interface NativeSampler {
 
 const supportedVersion = "3.22.1";
 
-const requiredMethods = {
-  AddonModel: [
-    "init",
-    "tokenize",
-    "detokenize",
-    "getTokenString",
-    "getTokenAttributes",
-    "isEogToken",
-    "getMemoryBreakdown",
-    "dispose",
-  ],
-  AddonContext: [
-    "init",
-    "initBatch",
-    "addToBatch",
-    "decodeBatch",
-    "sampleToken",
-    "removeTokenCellsFromSequence",
-    "disposeSequence",
-    "getMemoryBreakdown",
-    "dispose",
-  ],
-  AddonSampler: ["applyConfig", "dispose"],
-} as const satisfies Record<keyof Bindings, readonly string[]>;
+/** All of them, as the compiler sees to. */
+const requiredMethods: { readonly [Name in keyof Bindings]: Readonly<Record<keyof InstanceType<Bindings[Name]>, true>> } = {
+  AddonModel: {
+    init: true,
+    tokenize: true,
+    detokenize: true,
+    tokenBos: true,
+    tokenEos: true,
+    getTokenString: true,
+    getTokenAttributes: true,
+    isEogToken: true,
+    shouldPrependBosToken: true,
+    getTrainContextSize: true,
+    getMemoryBreakdown: true,
+    dispose: true,
+  },
+  AddonContext: {
+    init: true,
+    initBatch: true,
+    addToBatch: true,
+    setThreads: true,
+    decodeBatch: true,
+    sampleToken: true,
+    removeTokenCellsFromSequence: true,
+    disposeSequence: true,
+    getMemoryBreakdown: true,
+    dispose: true,
+  },
+  AddonSampler: { applyConfig: true, dispose: true },
+};
 
 export interface Backend {
   readonly bindings: Bindings;
@@ -168,6 +174,6 @@ function hasRequiredMethods(bindings: unknown): bindings is Bindings {
     const nativeClass: unknown = Reflect.get(bindings, className);
     if (typeof nativeClass !== "function") return false;
     const prototype: unknown = nativeClass.prototype;
-    return typeof prototype === "object" && prototype !== null && methods.every((method) => method in prototype);
+    return typeof prototype === "object" && prototype !== null && Object.keys(methods).every((method) => method in prototype);
   });
 }

@@ -25,8 +25,16 @@ const everyLayer = 9_999;
 /** llama.cpp pads a context to a multiple of this many cells. */
 const contextPadding = 256;
 
-/** Bits of llama.cpp's `enum llama_token_attr`: tokens that text may turn into only where a template says so. */
-const controlAttributes = (1 << 0) | (1 << 3);
+/** Bits of llama.cpp's `enum llama_token_attr`. */
+const attribute = { unknown: 1 << 0, control: 1 << 3, stripsLeft: 1 << 7, stripsRight: 1 << 8 } as const;
+
+export interface ControlToken {
+  readonly id: number;
+  readonly text: string;
+  /** Whether it swallows the spaces before it, in a text that becomes tokens. */
+  readonly stripsLeft: boolean;
+  readonly stripsRight: boolean;
+}
 
 type EngineInfo = Omit<LoadedModel, "template" | "memory">;
 
@@ -84,9 +92,9 @@ export class Engine {
     await this.#model.dispose();
   }
 
-  /** @param parseSpecial whether the text of a control token becomes that token */
-  tokenize(text: string, parseSpecial: boolean): Uint32Array {
-    return this.#model.tokenize(text, parseSpecial);
+  /** The text of a control token does not become that token. */
+  tokenize(text: string): Uint32Array {
+    return this.#model.tokenize(text, false);
   }
 
   /** Control tokens have no text. Bytes that are not valid UTF-8 become U+FFFD. */
@@ -117,13 +125,16 @@ export class Engine {
     return this.#model.isEogToken(token);
   }
 
-  /** The texts of all control tokens, in a vocabulary of `vocabularySize` tokens. */
-  controlTokenTexts(vocabularySize: number): string[] {
-    const texts: string[] = [];
-    for (let token = 0; token < vocabularySize; token++) {
-      if ((this.#model.getTokenAttributes(token) & controlAttributes) !== 0) texts.push(this.#model.getTokenString(token));
+  /** Those of a vocabulary of `vocabularySize` tokens that text may turn into only where a template says so. */
+  controlTokens(vocabularySize: number): ControlToken[] {
+    const tokens: ControlToken[] = [];
+    for (let id = 0; id < vocabularySize; id++) {
+      const attributes = this.#model.getTokenAttributes(id);
+      if ((attributes & (attribute.unknown | attribute.control)) === 0) continue;
+      const [stripsLeft, stripsRight] = [(attributes & attribute.stripsLeft) !== 0, (attributes & attribute.stripsRight) !== 0];
+      tokens.push({ id, text: this.#model.getTokenString(id), stripsLeft, stripsRight });
     }
-    return texts;
+    return tokens;
   }
 
   createSampler(sampling: Sampling): Sampler {

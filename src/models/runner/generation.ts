@@ -2,10 +2,11 @@ import { LlamapodError } from "../../protocol/errors.ts";
 import type { GenerateCommand } from "../../protocol/runner.ts";
 import type { ChatFormat } from "./chat-formats.ts";
 import type { Engine } from "./engine.ts";
-import { concatenate, type PromptBuilder } from "./prompt.ts";
+import type { PromptBuilder } from "./prompt.ts";
 import type { Sampler } from "./sampler.ts";
 import type { Slot } from "./slots.ts";
 import { TextStream } from "./text-stream.ts";
+import { concatenate } from "./tokenizer.ts";
 
 /** `prefill`: the slot is reading the prompt. `decode`: `next` has been sampled and waits to be computed. */
 export type Phase = { readonly name: "prefill" } | { readonly name: "decode"; readonly next: number };
@@ -68,19 +69,29 @@ export class Generation {
 }
 
 /**
- * The prompt of a command as tokens, those generated before included.
+ * The prompt of a command as tokens, those generated before included. It stops between two steps of bounded work.
  *
  * @throws {LlamapodError} `context_length_exceeded`, `template_error`
  */
-export function promptTokens(command: GenerateCommand, prompts: PromptBuilder, contextSize: number): Uint32Array {
-  const prompt = prompts.build(command.prompt);
-  if (prompt.length === 0) throw new LlamapodError("invalid_message", "The prompt is empty.", { param: "prompt" });
-  if (prompt.length >= contextSize) {
-    throw new LlamapodError(
-      "context_length_exceeded",
-      `The prompt has ${prompt.length} tokens and the model's context holds ${contextSize}, the answer included. Shorten the prompt, or start the server with a larger --context-size.`,
-      { param: command.prompt.kind === "chat" ? "messages" : "prompt" },
-    );
+export function* promptTokens(
+  command: GenerateCommand,
+  prompts: PromptBuilder,
+  contextSize: number,
+): Generator<undefined, Uint32Array> {
+  const parts: Uint32Array[] = [];
+  let length = 0;
+  for (const part of prompts.build(command.prompt)) {
+    parts.push(part);
+    length += part.length;
+    if (length >= contextSize) {
+      throw new LlamapodError(
+        "context_length_exceeded",
+        `The prompt has at least ${length} tokens and the model's context holds ${contextSize}, the answer included. Shorten the prompt, or start the server with a larger --context-size.`,
+        { param: command.prompt.kind === "chat" ? "messages" : "prompt" },
+      );
+    }
+    yield;
   }
-  return concatenate([prompt, Uint32Array.from(command.generated)]);
+  if (length === 0) throw new LlamapodError("invalid_message", "The prompt is empty.", { param: "prompt" });
+  return concatenate([...parts, Uint32Array.from(command.generated)]);
 }

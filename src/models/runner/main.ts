@@ -3,7 +3,6 @@ import {
   type EstimateCommand,
   type LoadCommand,
   type PrepareCommand,
-  type RunnerCommand,
   type RunnerEvent,
 } from "../../protocol/runner.ts";
 import { openBackend, type Backend } from "./bindings.ts";
@@ -33,7 +32,7 @@ const keptComplaints = 5;
  */
 const residue = 128 * 2 ** 20;
 
-const complaints: string[] = [];
+let complaints: readonly string[] = [];
 
 function send(event: RunnerEvent): void {
   process.send?.(event);
@@ -54,10 +53,11 @@ interface Prepared {
 
 async function prepare(command: PrepareCommand): Promise<Prepared> {
   const backend = await openBackend(command, (level, message) => {
-    if (level === "error" || level === "fatal") complaints.push(message);
+    if (level === "error" || level === "fatal") complaints = [...complaints, message].slice(-keptComplaints);
     send({ type: "log", source: "llama.cpp", level, message });
   });
   send({ type: "prepared", backend: backend.name, freeVideoMemory: await backend.freeVideoMemory() });
+  beat();
   return { backend, threads: command.threads, baseMemory: ownMemory() };
 }
 
@@ -76,6 +76,7 @@ interface Serving {
 
 async function load({ backend, threads }: Prepared, command: LoadCommand): Promise<Serving> {
   let reported = 0;
+  complaints = [];
   send({ type: "progress", phase: "loading", progress: 0 });
   const engine = await Engine.load(backend, command, threads, (progress) => {
     if (progress < 1 && progress - reported < 0.05) return;
@@ -83,8 +84,8 @@ async function load({ backend, threads }: Prepared, command: LoadCommand): Promi
     send({ type: "progress", phase: "loading", progress });
   });
   send({ type: "progress", phase: "warming", progress: 0 });
-  const controlTokens = new Set(engine.controlTokenTexts(command.vocabularySize));
-  const format = chatFormat(command.template, controlTokens);
+  const controlTokens = engine.controlTokens(command.vocabularySize);
+  const format = chatFormat(command.template, new Set(controlTokens.map(({ text }) => text)));
   const prompts = new PromptBuilder(engine, format, controlTokens);
   if (prompts.templateError !== undefined)
     send({ type: "log", source: "runner", level: "error", message: prompts.templateError.message });
@@ -96,27 +97,28 @@ async function load({ backend, threads }: Prepared, command: LoadCommand): Promi
 }
 
 async function serve(loop: StepLoop): Promise<void> {
-  let loopDelays: number[] = [];
-  let due = performance.now() + loopCheckMs;
-  const loopChecks = setInterval(() => {
-    const now = performance.now();
-    loopDelays.push(Math.max(0, now - due) / 1_000);
-    due = now + loopCheckMs;
-  }, loopCheckMs);
-  const heartbeats = setInterval(() => {
-    send({ type: "heartbeat", statistics: loop.statistics, loopDelays });
-    loopDelays = [];
-  }, heartbeatMs);
   try {
     await loop.run();
   } catch (thrown) {
     sendAndExit({ type: "log", source: "runner", level: "fatal", message: `The step loop failed: ${String(thrown)}` }, 1);
     // Nobody is to go on with what is left until the message is out.
     await new Promise(() => undefined);
-  } finally {
-    clearInterval(loopChecks);
-    clearInterval(heartbeats);
   }
+}
+
+/** Says from now on that this process lives: a big file may take minutes to load, with little to tell of. */
+function beat(): void {
+  let loopDelays: number[] = [];
+  let due = performance.now() + loopCheckMs;
+  setInterval(() => {
+    const now = performance.now();
+    loopDelays.push(Math.max(0, now - due) / 1_000);
+    due = now + loopCheckMs;
+  }, loopCheckMs);
+  setInterval(() => {
+    send({ type: "heartbeat", statistics: serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 }, loopDelays });
+    loopDelays = [];
+  }, heartbeatMs);
 }
 
 async function stop({ loop, ended }: Serving): Promise<void> {
@@ -136,14 +138,15 @@ async function explain(thrown: unknown): Promise<string> {
   // Log lines come through the event loop: let those of the failure arrive.
   await new Promise((resolve) => setTimeout(resolve, 10));
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
-  return [reason, ...complaints.splice(0).slice(-keptComplaints)].join("; ");
+  return [reason, ...complaints].join("; ");
 }
 
 let prepared: Promise<Prepared> | undefined;
 let serving: Serving | undefined;
 
-/** @throws {Error} where the command cannot be carried out */
-async function carryOut(command: RunnerCommand): Promise<void> {
+/** @throws {Error} where it is no command, or cannot be carried out */
+async function carryOut(message: unknown): Promise<void> {
+  const command = runnerCommand.parse(message);
   switch (command.type) {
     case "prepare":
       prepared = prepare(command);
@@ -174,8 +177,7 @@ async function carryOut(command: RunnerCommand): Promise<void> {
 }
 
 process.on("message", (message) => {
-  const command = runnerCommand.parse(message);
-  carryOut(command).catch(async (thrown: unknown) => {
+  carryOut(message).catch(async (thrown: unknown) => {
     sendAndExit({ type: "refused", message: await explain(thrown) }, 1);
   });
 });

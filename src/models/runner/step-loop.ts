@@ -19,6 +19,15 @@ const decodeKind = (slots: number): string => `decode ${slots}`;
 /** How long warming up goes on, at least one batch of each kind, in milliseconds. */
 const warmUpMs = 50;
 
+/** How long waiting prompts are turned into tokens between two batches, in milliseconds. */
+const admissionMs = 5;
+
+/** A prompt that is being turned into tokens, part by part. */
+interface Reading {
+  readonly command: GenerateCommand;
+  readonly prompt: Generator<undefined, Uint32Array>;
+}
+
 /** What the first token is warmed up with: the likeliest one. */
 const plainSampling: Sampling = {
   temperature: 0,
@@ -50,6 +59,7 @@ export class StepLoop {
   /** In order of arrival. */
   readonly #generations = new Map<string, Generation>();
   #waiting: GenerateCommand[] = [];
+  #reading: Reading | undefined;
   #cancelled = new Set<string>();
   #step: StepEvent = emptyStep();
   #releases = 0;
@@ -144,7 +154,11 @@ export class StepLoop {
   }
 
   async #idle(): Promise<void> {
-    if (this.#stopping || this.#waiting.length > 0 || this.#cancelled.size > 0) return;
+    if (this.#stopping || this.#waiting.length > 0 || this.#cancelled.size > 0) {
+      // Messages and heartbeats come through in between.
+      await new Promise((resolve) => setImmediate(resolve));
+      return;
+    }
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
@@ -165,22 +179,37 @@ export class StepLoop {
     this.#cancelled = new Set();
   }
 
+  /** Reads waiting prompts into slots, for as long as the answers that are under way can spare. */
   #admit(): void {
-    while (this.#waiting[0] !== undefined && this.#slots.some((slot) => !slot.busy)) {
-      const command = this.#waiting[0];
-      this.#waiting.shift();
+    const deadline = performance.now() + admissionMs;
+    do {
+      const [command] = this.#waiting;
+      if (command === undefined || this.#slots.every((slot) => slot.busy)) return;
       try {
-        this.#start(command);
+        this.#reading = this.#reading?.command === command ? this.#reading : this.#read(command);
+        const { done, value } = this.#reading.prompt.next();
+        if (done !== true) continue;
+        this.#isRead(command);
+        this.#start(command, value);
       } catch (thrown) {
+        this.#isRead(command);
         const { code, message, param } = toLlamapodError(thrown);
         this.#step.ended.push({ outcome: "failed", id: command.id, code, message, param });
         if (!(thrown instanceof LlamapodError)) throw thrown;
       }
-    }
+    } while (performance.now() < deadline);
   }
 
-  #start(command: GenerateCommand): void {
-    const prompt = promptTokens(command, this.#prompts, this.#engine.info.contextSize);
+  #isRead(command: GenerateCommand): void {
+    this.#waiting = this.#waiting.filter((other) => other !== command);
+    this.#reading = undefined;
+  }
+
+  #read(command: GenerateCommand): Reading {
+    return { command, prompt: promptTokens(command, this.#prompts, this.#engine.info.contextSize) };
+  }
+
+  #start(command: GenerateCommand, prompt: Uint32Array): void {
     const choice = chooseSlot(this.#slots, prompt);
     if (choice === undefined) throw new LlamapodError("overloaded", "Every slot is busy.");
     const { slot, commonPrefix } = choice;

@@ -33,7 +33,14 @@ export class EventStream {
   async write(data: unknown, fields: { readonly id?: string; readonly event?: string } = {}): Promise<void> {
     const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\n`);
     if (this.#response.write(`${head.join("")}data: ${JSON.stringify(data)}\n\n`) || this.#response.closed) return;
-    await Promise.race([once(this.#response, "drain"), once(this.#response, "close")]);
+    const waiting = new AbortController();
+    const { signal } = waiting;
+    try {
+      await Promise.race([once(this.#response, "drain", { signal }), once(this.#response, "close", { signal })]);
+    } finally {
+      // Or the one that did not happen would leave its listeners behind.
+      waiting.abort();
+    }
   }
 
   end(): void {
