@@ -55,7 +55,8 @@ export class TextStream {
     const alone = this.#detokenize(Uint32Array.from(this.#pending));
     if (this.#before === undefined || this.#pending.length === 0) return alone;
     const prefix = this.#detokenize(Uint32Array.of(this.#before));
-    if (prefix === "") return alone;
+    // A space is left out at the start of a text; a control token has no text anywhere.
+    if (prefix === "" && this.#detokenize(Uint32Array.of(this.#before, this.#before)) === "") return alone;
     const together = this.#detokenize(Uint32Array.of(this.#before, ...this.#pending));
     return together.startsWith(prefix) ? together.slice(prefix.length) : alone;
   }
