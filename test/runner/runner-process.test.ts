@@ -104,7 +104,7 @@ test("a runner that is killed has failed, and says by what", async () => {
 });
 
 test("a runner that does not answer any more is killed", async () => {
-  const { runner, until } = await start(await tinyModel("gpt2"), 3_000);
+  const { runner, until } = await start(await tinyModel("gpt2"), 10_000);
   await until("ready");
   process.kill(runner.pid ?? 0, "SIGSTOP");
   assert.match(causeOf(await until("failed")), /stopped answering while ready/);
