@@ -22,6 +22,7 @@ why_no_systemd() {
 
 # make_tree: sets $tree to a system with the packages, made once for each list of them.
 make_tree() {
+  # shellcheck disable=SC2154 # by prepare.sh
   tree=$cache/podman-trixie-$(printf '%s\n' "${tree_packages[@]}" | sha256sum | head -c 12)
   [ ! -e "$tree/.complete" ] || return 0
   echo "making a Debian with systemd (${SECONDS} s so far)"

@@ -6,7 +6,7 @@ readonly scripts=/ci/deploy/podman guest_home=/home/llamapod units=/home/llamapo
 readonly example=$scripts/quadlet/examples
 
 as_user() {
-  runuser -u llamapod -- env HOME=$guest_home USER=llamapod XDG_RUNTIME_DIR=/run/user/1000 \
+  runuser -u llamapod -- env --unset=BASH_ENV HOME=$guest_home USER=llamapod XDG_RUNTIME_DIR=/run/user/1000 \
     DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
 }
 
@@ -45,11 +45,35 @@ chat() {
   grep -q '"finish_reason"' <&3
 }
 
-# active_and_ready [UNIT] [PORT]
-active_and_ready() { [ "$(property ActiveState "${1:-llamapod@main}")" = active ] && ready "${2:-8080}"; }
+active_and_ready() { [ "$(property ActiveState)" = active ] && ready; }
 
 # healthy_again RESTARTS: restarted that often, and answering.
 healthy_again() { [ "$(property NRestarts)" -ge "$1" ] && active_and_ready; }
 
 # pid_of CONTAINER: its first process, seen from here.
 pid_of() { as_user podman inspect --format '{{.State.Pid}}' "$1"; }
+
+readonly registry=127.0.0.1:5000
+
+# with_registry: a registry on this machine, without TLS, for as long as the scenario takes; and a key pair, in the folder $keys.
+with_registry() {
+  keys=$(mktemp -d)
+  cat > "$keys/registry.yml" << YAML
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: $keys/images}}
+http: {addr: $registry}
+YAML
+  docker-registry serve "$keys/registry.yml" > "$keys/registry.log" 2>&1 &
+  # shellcheck disable=SC2064 # this one
+  trap "kill $!" EXIT
+  chown llamapod: "$keys"
+  as_user tee "$guest_home/.config/containers/registries.conf" > /dev/null << CONF
+[[registry]]
+location = "$registry"
+insecure = true
+CONF
+  echo passphrase | as_user tee "$keys/pass" > /dev/null
+  as_user $scripts/image.sh key --out "$keys/release" --passphrase-file "$keys/pass"
+  until_true 10 bash -c "true < /dev/tcp/${registry/:/\/}"
+}

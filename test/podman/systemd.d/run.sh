@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Inside the booted system, as root: plays the scenarios of the folder $BOOT whose names contain one of the words in $ONLY.
 set -uo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 
 # pasta wants an interface to copy, and Quadlet units wait for the network.
 ip link add v0 type veth peer name v1
