@@ -1,4 +1,5 @@
 // What is inside an image, as CycloneDX JSON. `image.sh sbom` has the image's own Node.js read this.
+import { Buffer } from "node:buffer";
 import { existsSync, readFileSync } from "node:fs";
 
 const read = (path) => readFileSync(path, "utf8");
@@ -42,7 +43,12 @@ function debianComponents() {
     }));
 }
 
-const node = { type: "platform", name: "node", version: process.versions.node, purl: `pkg:generic/node@${process.versions.node}` };
+const node = {
+  type: "platform",
+  name: "node",
+  version: process.versions.node,
+  purl: `pkg:generic/node@${process.versions.node}`,
+};
 const { name, version, license } = application;
 const bom = {
   bomFormat: "CycloneDX",

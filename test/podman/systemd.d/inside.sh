@@ -34,8 +34,7 @@ http() {
   exec 3>&-
 }
 
-# ready [PORT]
-ready() { http /health/ready "${1:-8080}" | grep -q '"status":"ok"'; }
+ready() { http /health/ready | grep -q '"status":"ok"'; }
 
 # chat [PORT]: asks something and gets words back.
 chat() {
