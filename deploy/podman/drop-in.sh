@@ -4,7 +4,8 @@
 #   drop-in.sh NAME [INSTANCE] [--image REGISTRY/NAME:TAG] [--remove]
 #
 # NAME is gpu, keys, shared-models, memory, registry, build, pod or socket; INSTANCE is main unless said. --image is the image that
-# `registry` fetches. --remove takes the drop-in away again. --dry-run prints the commands. Nothing that runs is restarted:
+# `registry` fetches. --remove takes the drop-in away again; without its pod or
+# socket the server stops. --dry-run prints the commands. Nothing else that runs is touched:
 # complete-restart.sh --instance INSTANCE does that.
 # Exit codes: 0 done, 2 wrong arguments.
 set -euo pipefail
@@ -44,6 +45,7 @@ mapfile -t others < <(grep -v '^#' "${from[0]}" | grep -oE 'llamapod\.(pod|volum
 
 if "$remove"; then
   run rm -f "$to"
+  [ "$name" != pod ] || run systemctl --user stop llamapod-pod
   [ "$name" != socket ] || run systemctl --user disable --now "llamapod@$instance.socket"
 else
   run mkdir -p "${to%/*}"
