@@ -71,7 +71,7 @@ nspawn() {
     umount /sys/fs/cgroup/unified 2> /dev/null
     umount /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup
     mkdir "/sys/fs/cgroup/ci-$$" && echo $$ > "/sys/fs/cgroup/ci-$$/cgroup.procs"
-    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec timeout 420 systemd-nspawn --quiet --register=no --keep-unit --machine="llamapod-$$" \
+    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec timeout 900 systemd-nspawn --quiet --register=no --keep-unit --machine="llamapod-$$" \
       --private-network --capability=all --system-call-filter="@keyring bpf" --resolv-conf=off --console=pipe --directory "$@"
   ' nspawn "$@"
 }

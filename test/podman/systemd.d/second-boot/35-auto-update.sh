@@ -11,7 +11,7 @@ running() { as_user podman inspect --format '{{.ImageName}} {{.Image}}' llamapod
 push localhost/llamapod:cpu
 as_user podman pull --quiet $name
 as_user $scripts/drop-in.sh registry --image $name
-as_user systemctl --user restart llamapod@main
+as_user $scripts/complete-restart.sh --instance main
 first=$(running)
 [[ $first == "$name "* ]]
 
@@ -29,4 +29,4 @@ until_true 30 active_and_ready
 [ "$(running)" = "$second" ]
 
 as_user $scripts/drop-in.sh registry --remove
-as_user systemctl --user restart llamapod@main
+as_user $scripts/complete-restart.sh --instance main

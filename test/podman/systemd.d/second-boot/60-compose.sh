@@ -52,4 +52,5 @@ with podman_compose .gpu-nvidia gpu
 with docker_compose .gpu refused
 with docker_compose .gpu-cdi gpu
 with docker_compose .gpu-nvidia none
+rm -r /etc/cdi /dev/nvidia0
 as_user systemctl --user start llamapod@main
