@@ -10,8 +10,8 @@ http /metrics 9464 | grep -q '^llamapod_'
 http /health/live | grep '^HTTP/1.1 200'
 
 as_user systemctl --user restart --no-block llamapod@main
-gone() { ! as_user podman container exists llamapod-main; }
-until_true 20 gone
+restarting() { [ "$(property ActiveState)" = activating ]; }
+until_true 20 restarting
 chat
 
 as_user $scripts/drop-in.sh socket --remove
