@@ -54,7 +54,7 @@ const schema = z.strictObject({
   port: count(0, 65_535).default(8080).describe("port to listen on; 0 takes a free one"),
   metricsPort: count(0, 65_535)
     .optional()
-    .describe("port of its own for /metrics, on the same address (default: the one port has them)"),
+    .describe("port of its own for /metrics and /health, on the same address (default: the one port has them)"),
   modelsDir: z
     .string()
     .min(1)

@@ -14,6 +14,7 @@ import { LlamapodError } from "./protocol/errors.ts";
 import { Authenticator } from "./server/auth/authenticator.ts";
 import { KeyRing } from "./server/auth/keys.ts";
 import { Correlations } from "./server/correlation.ts";
+import { inheritedSockets } from "./server/inherited-sockets.ts";
 import { Listener } from "./server/listener.ts";
 import { Generations } from "./stream/generations.ts";
 import { engineVersion, version } from "./version.ts";
@@ -105,7 +106,7 @@ export class Service {
       limits: config,
     });
     const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
-    const { port, metricsPort } = await listener.listen(config.host, config.port, config.metricsPort);
+    const { port, metricsPort } = await listener.listen({ ...config, inherited: inheritedSockets(process.env, process.pid) });
     if (first === undefined)
       log.warn({ folder: config.modelsDir }, "there is no model: pull one, or put a GGUF file into the models folder");
     pool.open(first);

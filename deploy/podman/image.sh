@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Builds llamapod's image, pushes it with a signature, verifies one, lists what is inside.
+# Builds llamapod's image, pushes it with a signature, signs and verifies one in a registry, lists what is inside.
 #
 #   image.sh build [--target cpu|cuda] [--tag NAME]      build from this checkout
 #   image.sh push --tag NAME --to REGISTRY/NAME:TAG --key FILE --passphrase-file FILE
 #                                                        push, signed (sigstore)
+#   image.sh sign --from REGISTRY/NAME:TAG --key FILE --passphrase-file FILE
+#                                                        sign what is in the registry already
 #   image.sh key --out PREFIX --passphrase-file FILE     make a key pair: PREFIX.private and PREFIX.pub
 #   image.sh policy --from REGISTRY/NAME --public-key FILE
 #                                                        print a policy.json that takes signed images only from there
 #   image.sh verify --from REGISTRY/NAME:TAG --public-key FILE
 #                                                        pull under such a policy; fails unless the signature holds
-#   image.sh sbom [--tag NAME]                           what is inside: Debian's and npm's packages, as text
+#   image.sh sbom [--tag NAME]                           what is inside: Debian's and npm's packages, as CycloneDX JSON
 #
-# --engine podman|docker chooses the engine of `build` (default: podman). --dry-run prints the commands instead.
+# --engine podman|docker chooses the engine of `build` and `sbom` (default: podman). --dry-run prints the commands instead.
 #
 # `build` reads: NODE_IMAGE, CPU_BASE, CUDA_BASE (other bases), SOURCE_DATE_EPOCH (default: date of the last commit),
 # NPMRC_FILE and CA_FILE (a registry of your own; they do not become part of the image), BUILD_NETWORK (such as host).
@@ -29,7 +31,7 @@ action='' target=cpu tag='' to='' from='' key='' public_key='' passphrase_file='
 }
 while [ "$#" -gt 0 ]; do
   case $1 in
-    build | push | key | policy | verify | sbom) action=$1 ;;
+    build | push | sign | key | policy | verify | sbom) action=$1 ;;
     --target | --tag | --to | --from | --key | --public-key | --passphrase-file | --out | --engine)
       need "$#" "$1"
       name=${1#--}
@@ -45,7 +47,7 @@ while [ "$#" -gt 0 ]; do
   esac
   shift
 done
-[ -n "$action" ] || fail "$exit_usage" "say what to do: build, push, key, policy, verify or sbom"
+[ -n "$action" ] || fail "$exit_usage" "say what to do: build, push, sign, key, policy, verify or sbom"
 case $target in cpu | cuda) ;; *) fail "$exit_usage" "--target is cpu or cuda, not $target" ;; esac
 tag=${tag:-localhost/llamapod:$target}
 
@@ -71,18 +73,39 @@ build() {
   if [ "$engine" = podman ]; then
     # Only Docker's format has health checks.
     args+=(--format docker)
-    [ -z "$epoch" ] || args+=(--timestamp "$epoch")
+    [ -z "$epoch" ] || args+=(--build-arg "SOURCE_DATE_EPOCH=$epoch")
+    case "$epoch$(podman build --help 2> /dev/null)" in
+      [0-9]*--rewrite-timestamp*) args+=(--source-date-epoch "$epoch" --rewrite-timestamp) ;;
+      [0-9]*) args+=(--timestamp "$epoch") ;;
+    esac
   fi
   run "$engine" build "${args[@]}" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
     --target "$target" --tag "$tag" --file "$root/Containerfile" "$root"
   "$dry_run" || say "$tag: $(("$("$engine" image inspect --format '{{.Size}}' "$tag")" / 1000000)) MB"
 }
 
+# signatures_beside REGISTRY/NAME: a registries.d for one call, which has signatures kept beside the images; sets $folder.
+signatures_beside() {
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  mkdir "$folder/registries.d"
+  printf 'docker:\n  %s:\n    use-sigstore-attachments: true\n' "${1%%/*}" > "$folder/registries.d/llamapod.yaml"
+}
+
 push() {
   wanted to key passphrase_file
+  signatures_beside "$to"
   # A signature is of what is pushed, so the ones of an earlier push cannot come along.
-  run podman push --remove-signatures --sign-by-sigstore-private-key "$key" --sign-passphrase-file "$passphrase_file" "$tag" "docker://$to"
-  say "Podman finds the signature where registries.d says: docker: {${to%%/*}: {use-sigstore-attachments: true}}"
+  run skopeo --registries.d "$folder/registries.d" copy --quiet --remove-signatures \
+    --sign-by-sigstore-private-key "$key" --sign-passphrase-file "$passphrase_file" "containers-storage:$tag" "docker://$to"
+}
+
+sign() {
+  wanted from key passphrase_file
+  signatures_beside "$from"
+  # Whoever signs vouches for it: a policy that wants a signature first cannot hold here.
+  run skopeo --insecure-policy --registries.d "$folder/registries.d" copy --quiet --preserve-digests \
+    --sign-by-sigstore-private-key "$key" --sign-passphrase-file "$passphrase_file" "docker://$from" "docker://$from"
 }
 
 make_key() {
@@ -105,42 +128,33 @@ policy() {
   }
 }
 JSON
+  say "Podman finds the signatures when ~/.config/containers/registries.d/llamapod.yaml says: docker: {${from%%/*}: {use-sigstore-attachments: true}}"
 }
 
 verify() {
   wanted from public_key
-  local folder problem
-  folder=$(mktemp -d)
-  trap 'rm -rf "$folder"' EXIT
-  repository=${from%@*}
+  local problem repository=${from%@*}
+  signatures_beside "$from"
   [[ ${repository##*/} == *:* ]] && repository=${repository%:*}
-  from_repository=$repository
-  (from=$from_repository policy) > "$folder/policy.json"
-  mkdir "$folder/registries.d"
-  printf 'docker:\n  %s:\n    use-sigstore-attachments: true\n' "${from%%/*}" > "$folder/registries.d/llamapod.yaml"
+  (from=$repository policy) > "$folder/policy.json" 2> /dev/null
+  local copy=(skopeo --policy "$folder/policy.json" --registries.d "$folder/registries.d" copy --quiet "docker://$from" "dir:$folder/image")
   if "$dry_run"; then
-    run skopeo --policy "$folder/policy.json" --registries.d "$folder/registries.d" copy "docker://$from" "dir:$folder/image"
+    run "${copy[@]}"
     return
   fi
-  if ! problem=$(skopeo --policy "$folder/policy.json" --registries.d "$folder/registries.d" copy --quiet "docker://$from" "dir:$folder/image" 2>&1); then
-    fail "$exit_unverified" "$from is not signed as it should be." "$problem"
-  fi
+  problem=$("${copy[@]}" 2>&1) || fail "$exit_unverified" "$from is not signed as it should be." "$problem"
   say "$from carries a good signature of the key in $public_key"
 }
 
 sbom() {
-  local show=(podman run --rm --network none --entrypoint)
-  # shellcheck disable=SC2016 # the format is dpkg's
-  run "${show[@]}" dpkg-query "$tag" -W -f 'deb ${Package} ${Version}\n'
-  run "${show[@]}" node "$tag" -e '
-    const lock = JSON.parse(require("fs").readFileSync("/app/node_modules/.package-lock.json", "utf8"));
-    for (const [path, { version }] of Object.entries(lock.packages))
-      console.log("npm", path.slice(path.lastIndexOf("node_modules/") + 13), version);'
+  engine=$(choose_engine "$engine")
+  run "$engine" run --rm --interactive --network none --entrypoint node "$tag" --input-type=module - < "$root/deploy/podman/sbom.mjs"
 }
 
 case $action in
   build) build ;;
   push) push ;;
+  sign) sign ;;
   key) make_key ;;
   policy) policy ;;
   verify) verify ;;

@@ -1,6 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import express, { type Express, type Request, type Response, type Router as ExpressRouter } from "express";
-import type { Probe } from "../health/probes.ts";
+import express, { type Express, type Request } from "express";
 import { LlamapodError } from "../protocol/errors.ts";
 import { logLevelRoutes } from "./api/log-levels.ts";
 import { modelRoutes } from "./api/models.ts";
@@ -15,6 +14,7 @@ import type { Responder } from "./openai/responses/responder.ts";
 import { responseRoutes } from "./openai/responses/routes.ts";
 import { openaiRoutes } from "./openai/routes.ts";
 import { pageRoutes } from "./pages.ts";
+import { probeRoutes } from "./probe-routes.ts";
 import { errorHandler } from "./problem.ts";
 
 /** Everything that is answered over plain HTTP. */
@@ -56,15 +56,6 @@ export function createApp(context: ServerContext, responder: Responder): Express
 
 function isReading({ method }: Request): boolean {
   return method === "GET" || method === "HEAD";
-}
-
-function probeRoutes({ probes }: ServerContext): ExpressRouter {
-  const router = express.Router();
-  const answer = (response: Response, { ok, body }: Probe) => response.status(ok ? 200 : 503).json(body);
-  router.get("/health/live", (_request, response) => void answer(response, probes.live()));
-  router.get("/health/ready", (_request, response) => void answer(response, probes.ready()));
-  router.get("/health/startup", (_request, response) => void answer(response, probes.startup()));
-  return router;
 }
 
 /** Broken UTF-8 would otherwise become replacement characters in the prompt, without a word. */

@@ -13,11 +13,21 @@ const connectionsCheckingInterval = 1_000;
 /** Connections beside the WebSockets that are let in, so that who is refused can still be told why. */
 const spareConnections = 1_000;
 
+/** Where to listen. */
+export interface Addresses {
+  readonly host: string;
+  readonly port: number;
+  readonly metricsPort?: number | undefined;
+  /** Descriptors of sockets that listen already: the first stands in for `host` and `port`, a second has the metrics as well. */
+  readonly inherited: readonly number[];
+}
+
 /** The port where HTTP and WebSocket clients are served, and the one for metrics if that is another. */
 export class Listener {
   readonly http: Server;
   readonly #sockets: WebSockets;
-  readonly #metrics: Server | undefined;
+  readonly #metrics: Server[] = [];
+  readonly #createMetricsServer: () => Server;
 
   constructor(context: ServerContext) {
     const responder = new Responder(context);
@@ -32,13 +42,21 @@ export class Listener {
     this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context, responder));
     this.http.maxConnections = maxConnections + spareConnections;
     this.#sockets = new WebSockets(this.http, context, responder);
-    this.#metrics = context.metricsPort === undefined ? undefined : createServer(timeouts, createMetricsApp(context));
+    this.#createMetricsServer = () => createServer(timeouts, createMetricsApp(context));
   }
 
   /** @returns the ports that were taken. @throws {Error} of the operating system, such as EADDRINUSE */
-  async listen(host: string, port: number, metricsPort = 0): Promise<{ port: number; metricsPort: number | undefined }> {
-    const metrics = this.#metrics === undefined ? undefined : await listenOn(this.#metrics, host, metricsPort);
-    return { port: await listenOn(this.http, host, port), metricsPort: metrics };
+  async listen({ host, port, metricsPort, inherited }: Addresses): Promise<{ port: number; metricsPort: number | undefined }> {
+    const [clients, scrapers] = inherited;
+    const metrics = metricsPort === undefined ? undefined : await this.#listenForMetrics({ host, port: metricsPort });
+    if (scrapers !== undefined) await this.#listenForMetrics({ fd: scrapers });
+    return { port: await listenOn(this.http, clients === undefined ? { host, port } : { fd: clients }), metricsPort: metrics };
+  }
+
+  async #listenForMetrics(options: ListenOptions): Promise<number> {
+    const server = this.#createMetricsServer();
+    this.#metrics.push(server);
+    return listenOn(server, options);
   }
 
   notifyDraining(reconnectAfterMs: number): void {
@@ -47,8 +65,10 @@ export class Listener {
 
   async close(): Promise<void> {
     this.#sockets.close();
-    this.#metrics?.close();
-    this.#metrics?.closeAllConnections();
+    for (const server of this.#metrics) {
+      server.close();
+      server.closeAllConnections();
+    }
     const closed = new Promise((resolve) => this.http.close(resolve));
     this.http.closeIdleConnections();
     const deadline = setTimeout(() => {
@@ -60,8 +80,11 @@ export class Listener {
   }
 }
 
-async function listenOn(server: Server, host: string, port: number): Promise<number> {
-  server.listen(port, host);
+/** How an inherited socket is named too, which @types/node leaves to `net.Server`. */
+type ListenOptions = { readonly host: string; readonly port: number } | { readonly fd: number };
+
+async function listenOn(server: Server, options: ListenOptions): Promise<number> {
+  server.listen(options);
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
 }

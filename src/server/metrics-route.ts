@@ -4,6 +4,7 @@ import { LlamapodError } from "../protocol/errors.ts";
 import type { ServerContext } from "./context.ts";
 import { guard } from "./guard.ts";
 import { observeRequests } from "./observation.ts";
+import { probeRoutes } from "./probe-routes.ts";
 import { errorHandler } from "./problem.ts";
 
 /** What Prometheus scrapes. A scrape reads numbers that are there: it loads no model and wakes none. */
@@ -16,7 +17,7 @@ export function metricsRoute({ metrics }: ServerContext): Router {
   return router;
 }
 
-/** `/metrics` alone, for a port of its own. */
+/** `/metrics` for a port of its own, and the probes, which may not get in by the other. */
 export function createMetricsApp(context: ServerContext): Express {
   const app = express();
   app.disable("x-powered-by");
@@ -24,12 +25,19 @@ export function createMetricsApp(context: ServerContext): Express {
   app.use(observeRequests(context));
   app.use((request, _response, next) => {
     guard(request, context);
+    next();
+  });
+  app.use(probeRoutes(context));
+  app.use((request, _response, next) => {
     context.auth.authenticate(request);
     next();
   });
   app.use(metricsRoute(context));
   app.use((request) => {
-    throw new LlamapodError("not_found", `There is no ${request.method} ${request.path}: this port has /metrics only.`);
+    throw new LlamapodError(
+      "not_found",
+      `There is no ${request.method} ${request.path}: this port has /metrics and /health only.`,
+    );
   });
   app.use(errorHandler(context));
   return app;

@@ -5,9 +5,10 @@ readonly user=llamapod-test
 readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/llamapod/test
 readonly base_archive=$cache/podman-base-bookworm.tar
 
+# install_packages NAME...: those of Debian that are not here.
 install_packages() {
   local package missing=()
-  for package in podman buildah uidmap slirp4netns runc iptables catatonit mmdebstrap shellcheck podman-compose; do
+  for package in "$@"; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || missing+=("$package")
   done
   [ "${#missing[@]}" -eq 0 ] && return

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
@@ -60,19 +61,18 @@ export class ServerProcess implements AsyncDisposable {
     this.exited = exited;
   }
 
-  static async start(flags: readonly string[]): Promise<ServerProcess> {
-    const child = spawn(
-      process.execPath,
-      [program, "serve", "--port", "0", "--gpu", "off", "--threads", "1", "--warm-spare", "off", ...flags],
-      {
-        env: cleanEnvironment({}),
-        stdio: ["ignore", "pipe", "inherit"],
-      },
-    );
+  /** @param sockets descriptors of sockets that listen, handed over as systemd does */
+  static async start(flags: readonly string[], sockets: readonly number[] = []): Promise<ServerProcess> {
+    const serve = [program, "serve", "--port", "0", "--gpu", "off", "--threads", "1", "--warm-spare", "off", ...flags];
+    const child = spawn("sh", ["-c", 'LISTEN_PID=$$ exec "$0" "$@"', process.execPath, ...serve], {
+      env: cleanEnvironment({ LISTEN_FDS: String(sockets.length) }),
+      stdio: ["ignore", "pipe", "inherit", ...sockets],
+    });
     const exited = once(child, "exit").then(([code, signal]: unknown[]) => ({
       code: code as number | null,
       signal: signal as NodeJS.Signals | null,
     }));
+    assert.ok(child.stdout !== null);
     const lines = createInterface({ input: child.stdout });
     const url = await new Promise<string>((resolve, reject) => {
       lines.on("line", (line) => {
