@@ -19,9 +19,9 @@
 # NPMRC_FILE and CA_FILE (a registry of your own; they do not become part of the image), BUILD_NETWORK (such as host).
 # Exit codes: 0 done, 2 wrong arguments, 3 no usable engine, 5 not verified, otherwise the engine's own.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=deploy/podman/lib.sh
-. "$root/deploy/podman/lib.sh"
+. "$checkout/deploy/podman/lib.sh"
 readonly exit_unverified=5
 
 action='' target=cpu tag='' to='' from='' key='' public_key='' passphrase_file='' out='' engine=podman
@@ -61,9 +61,9 @@ wanted() {
 build() {
   local args=() base version revision epoch
   engine=$(choose_engine "$engine")
-  version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' "$root/package.json")
-  revision=$(git -C "$root" rev-parse HEAD 2> /dev/null) || revision=unknown
-  epoch=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2> /dev/null)} || epoch=''
+  version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' "$checkout/package.json")
+  revision=$(git -C "$checkout" rev-parse HEAD 2> /dev/null) || revision=unknown
+  epoch=${SOURCE_DATE_EPOCH:-$(git -C "$checkout" log -1 --format=%ct 2> /dev/null)} || epoch=''
   for base in NODE_IMAGE CPU_BASE CUDA_BASE; do
     [ -z "${!base:-}" ] || args+=(--build-arg "$base=${!base}")
   done
@@ -80,7 +80,7 @@ build() {
     esac
   fi
   run "$engine" build "${args[@]}" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
-    --target "$target" --tag "$tag" --file "$root/Containerfile" "$root"
+    --target "$target" --tag "$tag" --file "$checkout/Containerfile" "$checkout"
   "$dry_run" || say "$tag: $(("$("$engine" image inspect --format '{{.Size}}' "$tag")" / 1000000)) MB"
 }
 
@@ -148,7 +148,7 @@ verify() {
 
 sbom() {
   engine=$(choose_engine "$engine")
-  run "$engine" run --rm --interactive --network none --entrypoint node "$tag" --input-type=module - < "$root/deploy/podman/sbom.mjs"
+  run "$engine" run --rm --interactive --network none --entrypoint node "$tag" --input-type=module - < "$checkout/deploy/podman/sbom.mjs"
 }
 
 case $action in
