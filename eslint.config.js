@@ -95,7 +95,7 @@ export default defineConfig(
     "src/models/runner",
     [
       {
-        regex: "^\\.\\./(?!gguf/|\\.\\./protocol/)",
+        regex: "^\\.\\./(?!gguf/|(?:\\.\\./){1,2}protocol/)",
         message: "models/runner/ is another process: it may import protocol and models/gguf only.",
       },
     ],

@@ -93,6 +93,9 @@ const schema = z.strictObject({
   maxMessages: count(1).default(2_048).describe("messages that a conversation may have, at most"),
   maxTokens: count(1).default(131_072).describe("tokens that an answer may be asked to have, at most"),
   maxStopStrings: count(1, 1_024).default(8).describe("stop strings of a request, at most"),
+  maxSchemaBytes: count(2)
+    .default(64 * 1024)
+    .describe("size of the JSON Schemas of a request, at most"),
   maxGraceSeconds: seconds(0).default(600).describe("grace time that a request may ask for, at most"),
   maxLogBytes: count(1_024)
     .default(16 * 1024 * 1024)

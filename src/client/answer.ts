@@ -1,5 +1,6 @@
 import type { FinishReason } from "../protocol/request.ts";
 import type { Timings, Usage } from "../protocol/stream.ts";
+import type { ToolCall } from "../protocol/tools.ts";
 import { Changes } from "./changes.ts";
 import { ClientError } from "./errors.ts";
 import type { Generation, Phase } from "./generation.ts";
@@ -9,10 +10,14 @@ export type AnswerEvent =
   | { readonly type: "started"; readonly model: string; readonly promptTokens: number }
   /** What came since the event before: a token, or more where the reader is slower than the model. */
   | { readonly type: "delta"; readonly text: string; readonly tokens: number }
+  /** A call of one of the tools, when all of it has come. */
+  | { readonly type: "call"; readonly call: ToolCall }
   | ({ readonly type: "done" } & AnswerResult);
 
 export interface AnswerResult {
   readonly text: string;
+  /** Empty unless the finish reason is `tool_calls`, or the answer was cut off after some. */
+  readonly toolCalls: readonly ToolCall[];
   readonly finishReason: FinishReason;
   readonly usage: Usage;
   readonly timings: Timings;
@@ -62,6 +67,7 @@ export class Answer implements AsyncIterable<AnswerEvent> {
     let hasStarted = false;
     let shown = "";
     let tokens = 0;
+    let calls = 0;
     try {
       for (;;) {
         const seen = this.#generation;
@@ -81,6 +87,12 @@ export class Answer implements AsyncIterable<AnswerEvent> {
           ({ text: shown, tokens } = seen);
           yield event;
         }
+        const { toolCalls = [] } = seen;
+        const isLastWhole = phase.kind === "done" && phase.done.finish_reason === "tool_calls";
+        for (const call of toolCalls.slice(calls, isLastWhole ? undefined : -1)) {
+          calls++;
+          yield { type: "call", call };
+        }
         if (phase.kind === "done" || this.#failure !== undefined) {
           isOver = true;
           if (this.#failure !== undefined) throw this.#failure.reason;
@@ -97,10 +109,10 @@ export class Answer implements AsyncIterable<AnswerEvent> {
   /** For the client that owns it. */
   update(generation: Generation): void {
     this.#generation = generation;
-    const { text, phase } = generation;
+    const { text, toolCalls = [], phase } = generation;
     if (phase.kind === "done") {
       const { finish_reason: finishReason, usage, timings } = phase.done;
-      this.#resolve({ text, finishReason, usage, timings });
+      this.#resolve({ text, toolCalls, finishReason, usage, timings });
     }
     if (phase.kind === "failed") this.fail(new ClientError(phase.failure));
     if (phase.kind === "abandoned") this.fail(new ClientError(abandoned));

@@ -1,4 +1,6 @@
 import type { ServerMessageOf } from "../protocol/stream.ts";
+import type { ToolCall } from "../protocol/tools.ts";
+import { withCalls } from "./tool-calls.ts";
 import type { GenerateRequest, SequencedMessage } from "./wire.ts";
 
 export type Done = ServerMessageOf<"done">;
@@ -31,6 +33,8 @@ export interface Generation {
   /** `seq` of the last event that is in `text`. */
   readonly last: number;
   readonly text: string;
+  /** What the model calls of the request's tools, the last one perhaps not yet whole. Absent before the first. */
+  readonly toolCalls?: readonly ToolCall[];
   readonly tokens: number;
   readonly phase: Phase;
   readonly model?: string;
@@ -91,6 +95,7 @@ function applied(generation: Generation, message: SequencedMessage): Generation 
         last,
         phase: { kind: "streaming" },
         text: generation.text + message.text,
+        ...(message.tool_calls !== undefined && { toolCalls: withCalls(generation.toolCalls ?? [], message.tool_calls) }),
         tokens: generation.tokens + message.n,
         pace: {
           firstMs: generation.pace?.firstMs ?? message.t,

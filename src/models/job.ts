@@ -1,5 +1,5 @@
 import { LlamapodError } from "../protocol/errors.ts";
-import type { FinishReason, Prompt, Sampling } from "../protocol/request.ts";
+import type { AnswerFormat, FinishReason, Prompt, Sampling } from "../protocol/request.ts";
 import type { EndedEvent, GenerateCommand, RunnerCommand } from "../protocol/runner.ts";
 import type { Timings, Usage } from "../protocol/stream.ts";
 
@@ -21,6 +21,7 @@ export interface JobRequest {
   readonly maxTokens: number | undefined;
   readonly stop: readonly string[];
   readonly ignoreEndOfTurn: boolean;
+  readonly format: AnswerFormat | undefined;
 }
 
 export type QueueReason = "slot" | "loading" | "memory";
@@ -131,16 +132,17 @@ export class Job {
   }
 
   command(): GenerateCommand {
-    const { id, requestId, prompt, sampling, maxTokens, stop, ignoreEndOfTurn } = this.request;
+    const { id, requestId, prompt, sampling, maxTokens, stop, ignoreEndOfTurn, format } = this.request;
     return {
       type: "generate",
       id,
       requestId,
-      prompt: prompt.kind === "chat" ? { kind: "chat", messages: [...prompt.messages] } : prompt,
+      prompt: prompt.kind === "chat" ? { ...prompt, messages: [...prompt.messages] } : prompt,
       sampling,
       maxTokens,
       stop: [...stop],
       ignoreEndOfTurn,
+      format,
       generated: this.#generated,
     };
   }

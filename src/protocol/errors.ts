@@ -31,6 +31,8 @@ const table = {
   conversation_too_long: { status: 400, type: "invalid_request_error", retryable: false },
   max_tokens_exceeded: { status: 400, type: "invalid_request_error", retryable: false },
   too_many_stop_strings: { status: 400, type: "invalid_request_error", retryable: false },
+  schema_too_large: { status: 400, type: "invalid_request_error", retryable: false },
+  unsupported_schema: { status: 400, type: "invalid_request_error", retryable: false },
   grace_too_long: { status: 400, type: "invalid_request_error", retryable: false },
   answer_too_long: { status: 400, type: "invalid_request_error", retryable: false },
   idempotency_conflict: { status: 409, type: "invalid_request_error", retryable: false },

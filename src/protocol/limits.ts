@@ -12,6 +12,7 @@ export interface Limits {
   readonly maxMessages: number;
   readonly maxTokens: number;
   readonly maxStopStrings: number;
+  readonly maxSchemaBytes: number;
   readonly maxGraceSeconds: number;
   readonly maxLogBytes: number;
   readonly maxTotalLogBytes: number;
@@ -35,6 +36,7 @@ export const beyond = {
   maxMessages: "`conversation_too_long`",
   maxTokens: "`max_tokens_exceeded`",
   maxStopStrings: "`too_many_stop_strings`",
+  maxSchemaBytes: "`schema_too_large`",
   maxGraceSeconds: "`grace_too_long`",
   maxLogBytes: "`answer_too_long`",
   maxTotalLogBytes: "`overloaded`",

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { errorCodes } from "./errors.ts";
 import { timings } from "./stream.ts";
+import { toolCall, toolCallDelta } from "./tools.ts";
 
 /** What OpenAI's HTTP API answers here. Its clients know the shapes; these are for who wants to check or to generate one. */
 
-const finishReason = z.enum(["stop", "length"]);
+const finishReason = z.enum(["stop", "length", "tool_calls"]);
 
 const usage = z.object({
   prompt_tokens: z.int(),
@@ -22,7 +23,13 @@ export const chatCompletion = z.object({
   choices: z.tuple([
     z.object({
       ...choiceFields,
-      message: z.object({ role: z.literal("assistant"), content: z.string(), refusal: z.null() }),
+      message: z.object({
+        role: z.literal("assistant"),
+        /** Null where there are only calls. */
+        content: z.string().nullable(),
+        refusal: z.null(),
+        tool_calls: z.array(toolCall).optional(),
+      }),
       finish_reason: finishReason,
     }),
   ]),
@@ -37,7 +44,11 @@ export const chatCompletionChunk = z.object({
   choices: z.array(
     z.object({
       ...choiceFields,
-      delta: z.object({ role: z.literal("assistant").optional(), content: z.string().optional() }),
+      delta: z.object({
+        role: z.literal("assistant").optional(),
+        content: z.string().optional(),
+        tool_calls: z.array(toolCallDelta).optional(),
+      }),
       finish_reason: finishReason.nullable(),
     }),
   ),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { LlamapodError } from "./errors.ts";
-import { lengthFields, messages, samplingFields } from "./request.ts";
+import { lengthFields, messages, responseFormat, samplingFields } from "./request.ts";
+import { checkTools, toolFields } from "./tools.ts";
 import { issueToError } from "./validation.ts";
 
 /**
@@ -17,7 +18,6 @@ const ignored = {
   safety_identifier: z.unknown().optional(),
   prompt_cache_key: z.unknown().optional(),
   prompt_cache_retention: z.unknown().optional(),
-  parallel_tool_calls: z.unknown().optional(),
 };
 
 function unsupported(instead: string) {
@@ -42,19 +42,23 @@ const shared = {
   logit_bias: z.record(z.string(), z.never("is not supported")).optional(),
 };
 
-export const chatCompletionRequest = z.strictObject({
-  ...shared,
-  messages: messages,
-  max_completion_tokens: lengthFields.max_tokens,
-  logprobs: only(false),
-  top_logprobs: only(0),
-  response_format: z.strictObject({ type: z.literal("text", { error: "only text is supported" }) }).optional(),
-  tools: z.array(z.unknown()).max(0, "are not supported").optional(),
-  tool_choice: z.enum(["none", "auto"], { error: "is not supported without tools" }).optional(),
-  modalities: z.tuple([z.literal("text")], { error: "only text is supported" }).optional(),
-  functions: unsupported("describe them in a message"),
-  audio: unsupported("only text is"),
-});
+export const chatCompletionRequest = z
+  .strictObject({
+    ...shared,
+    ...toolFields,
+    messages: messages,
+    max_completion_tokens: lengthFields.max_tokens,
+    logprobs: only(false),
+    top_logprobs: only(0),
+    response_format: responseFormat.optional(),
+    modalities: z.tuple([z.literal("text")], { error: "only text is supported" }).optional(),
+    functions: unsupported("use tools"),
+    audio: unsupported("only text is"),
+  })
+  .superRefine(({ tools, tool_choice: choice }, context) => {
+    const names = tools?.map((tool) => tool.function.name);
+    checkTools(names, typeof choice === "object" ? choice.function : choice, context);
+  });
 
 export const completionRequest = z.strictObject({
   ...shared,

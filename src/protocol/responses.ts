@@ -1,8 +1,10 @@
 import { z } from "zod";
-import { chatMessage, lengthFields, samplingFields } from "./request.ts";
+import { jsonSchema, schemaFields } from "./json-schema.ts";
+import { lengthFields, samplingFields } from "./request.ts";
+import { checkTools, flatToolFields, functionCallItem, toolCallId } from "./tools.ts";
 
 /**
- * OpenAI's Responses API, text in and text out, over HTTP and as messages on a WebSocket. As with the other doors, a field that
+ * OpenAI's Responses API, for text and function calls, over HTTP and as messages on a WebSocket. As with the other doors, a field that
  * would change the answer and is not supported is refused.
  */
 
@@ -20,28 +22,59 @@ const textPart = z.strictObject({
   logprobs: z.array(z.unknown()).optional(),
 });
 
+const textFormat = z.discriminatedUnion(
+  "type",
+  [
+    z.strictObject({ type: z.literal("text") }),
+    z.strictObject({ type: z.literal("json_object") }),
+    z.strictObject({ type: z.literal("json_schema"), ...schemaFields, schema: jsonSchema }),
+  ],
+  { error: "must be text, json_object or json_schema" },
+);
+
+const content = z.union([z.string(), z.array(textPart).transform((parts) => parts.map(({ text }) => text).join(""))], {
+  error: "must be a string or a list of input_text and output_text parts",
+});
+
 /** A message, as a client writes it or as it was given out earlier. */
-const item = z
+const message = z
   .strictObject({
-    type: z.literal("message", { error: "only messages are supported" }).optional(),
-    role: chatMessage.shape.role,
-    content: z.union([z.string(), z.array(textPart).transform((parts) => parts.map(({ text }) => text).join(""))], {
-      error: "must be a string or a list of input_text and output_text parts",
-    }),
+    type: z.literal("message").optional(),
+    role: z.enum(["system", "developer", "user", "assistant"]),
+    content,
     id: z.string().optional(),
     status: z.string().optional(),
     phase: z.string().nullish(),
+    /** Where OpenAI's client keeps what it made of it. */
+    parsed: z.unknown().optional(),
   })
-  .transform(({ role, content }) => ({ role, content }));
+  .transform(({ role, content: text }) => ({
+    type: "message" as const,
+    role: role === "developer" ? ("system" as const) : role,
+    content: text,
+  }));
+
+const functionCallOutput = z.strictObject({
+  type: z.literal("function_call_output"),
+  call_id: toolCallId,
+  output: content,
+  id: z.string().nullish(),
+  status: z.string().nullish(),
+});
+
+const item = z.union([message, functionCallItem, functionCallOutput]);
 
 const { temperature, top_p } = samplingFields;
 
 const fields = {
   model: z.string().min(1).max(256).optional(),
   input: z
-    .union([z.string().transform((content) => [{ role: "user" as const, content }]), z.array(item)], {
-      error: "must be a string or a list of messages",
-    })
+    .union(
+      [z.string().transform((text) => [{ type: "message" as const, role: "user" as const, content: text }]), z.array(item)],
+      {
+        error: "must be a string or a list of messages, function_call and function_call_output items",
+      },
+    )
     .optional(),
   instructions: z.string().optional(),
   previous_response_id: z.string().max(64).optional(),
@@ -52,14 +85,12 @@ const fields = {
   metadata: z.record(z.string(), z.string()).optional(),
   text: z
     .strictObject({
-      format: z.strictObject({ type: z.literal("text", { error: "only text is supported" }) }).optional(),
+      format: textFormat.optional(),
       verbosity: z.unknown().optional(),
     })
     .optional(),
   stream_options: z.strictObject({ include_obfuscation: z.boolean().optional() }).optional(),
-  tools: z.array(z.unknown()).max(0, "are not supported").optional(),
-  tool_choice: z.enum(["none", "auto"], { error: "is not supported without tools" }).optional(),
-  parallel_tool_calls: z.unknown().optional(),
+  ...flatToolFields,
   max_tool_calls: z.unknown().optional(),
   truncation: only("disabled"),
   background: only(false),
@@ -77,14 +108,28 @@ const fields = {
   prompt_cache_retention: z.unknown().optional(),
 };
 
-export const responseRequest = z.strictObject({ ...fields, stream: z.boolean().optional() });
+function toolsFit(
+  { tools, tool_choice: choice }: Pick<ResponseRequest, "tools" | "tool_choice">,
+  context: z.RefinementCtx,
+): void {
+  const names = tools?.map(({ name }) => name);
+  checkTools(names, choice, context);
+}
+
+const requestFields = z.strictObject({ ...fields, stream: z.boolean().optional() });
+
+export const responseRequest = requestFields.superRefine(toolsFit);
 
 /** What a client sends on the WebSocket. Those with the same `stream_id`, or none, are answered one after the other. */
-export const responseCreate = z.strictObject({
-  ...fields,
-  type: z.literal("response.create", { error: "must be response.create" }),
-  stream: z.boolean().optional(),
-  stream_id: z.string().min(1).max(64).optional(),
-});
+export const responseCreate = z
+  .strictObject({
+    ...fields,
+    type: z.literal("response.create", { error: "must be response.create" }),
+    stream: z.boolean().optional(),
+    stream_id: z.string().min(1).max(64).optional(),
+  })
+  .superRefine(toolsFit);
 
-export type ResponseRequest = z.output<typeof responseRequest>;
+export type TextFormat = z.output<typeof textFormat>;
+export type InputItem = z.output<typeof item>;
+export type ResponseRequest = z.output<typeof requestFields>;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { errorCodes } from "./errors.ts";
-import { chatMessage, finishReasons } from "./request.ts";
+import { toolUse } from "./tools.ts";
+import { answerFormat, chatMessage, finishReasons } from "./request.ts";
 
 /** What the server and a runner, the child process that holds one loaded model, say to each other. */
 
@@ -41,7 +42,7 @@ const generateCommand = z.strictObject({
   /** For the log. */
   requestId: z.string(),
   prompt: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("chat"), messages: z.array(chatMessage) }),
+    z.strictObject({ kind: z.literal("chat"), messages: z.array(chatMessage), tools: toolUse.optional() }),
     z.strictObject({ kind: z.literal("text"), text: z.string() }),
   ]),
   sampling: z.strictObject({
@@ -57,6 +58,7 @@ const generateCommand = z.strictObject({
   maxTokens: z.int().min(1).optional(),
   stop: z.array(z.string()),
   ignoreEndOfTurn: z.boolean(),
+  format: answerFormat.optional(),
   /** Tokens that an earlier runner already generated for this answer; the new ones go on after them. */
   generated: z.array(token),
 });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { errorCodes } from "./errors.ts";
-import { detach, finishReasons, lengthFields, messages, priority, samplingFields } from "./request.ts";
+import { checkTools, toolCallDelta, toolFields } from "./tools.ts";
+import { detach, finishReasons, lengthFields, messages, priority, responseFormat, samplingFields } from "./request.ts";
 
 /**
  * `llamapod.v1`: the WebSocket protocol. UTF-8 JSON text frames, one flat object a frame, told apart by `type`.
@@ -39,6 +40,8 @@ export const generateMessage = z
     prompt: z.string().min(1).optional(),
     ...lengthFields,
     ...samplingFields,
+    response_format: responseFormat.optional(),
+    ...toolFields,
     priority: priority.optional(),
     detach: detach.optional(),
     reader: reader.optional(),
@@ -46,6 +49,11 @@ export const generateMessage = z
   .refine((message) => (message.messages === undefined) !== (message.prompt === undefined), {
     error: "needs either messages or prompt",
     path: ["messages"],
+  })
+  .refine(({ tools, prompt }) => tools === undefined || prompt === undefined, { error: "needs messages", path: ["tools"] })
+  .superRefine(({ tools, tool_choice: choice }, context) => {
+    const names = tools?.map((tool) => tool.function.name);
+    checkTools(names, typeof choice === "object" ? choice.function : choice, context);
   })
   .meta({ oneOf: [{ required: ["messages"] }, { required: ["prompt"] }] });
 
@@ -134,7 +142,9 @@ export const serverMessage = z.discriminatedUnion("type", [
     n: z.int(),
     /** Milliseconds since `started`, at the last of them. */
     t: z.number(),
+    /** Empty where only calls have come. */
     text: z.string(),
+    tool_calls: z.array(toolCallDelta).optional(),
   }),
   z.object({
     type: z.literal("done"),
@@ -143,7 +153,7 @@ export const serverMessage = z.discriminatedUnion("type", [
     finish_reason: z.enum(finishReasons),
     usage,
     timings,
-    /** Of the whole text in UTF-8, hexadecimal: every client can check what it has put together. */
+    /** Of the whole text in UTF-8, without tool calls, hexadecimal: every client can check what it has put together. */
     text_sha256: z.string(),
   }),
   z.object({

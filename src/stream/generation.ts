@@ -8,6 +8,9 @@ import { GenerationTrace } from "./generation-trace.ts";
 import { describeError, LlamapodError, type ErrorCode } from "../protocol/errors.ts";
 import type { FinishReason } from "../protocol/request.ts";
 import type { ServerMessageOf, Timings, Usage } from "../protocol/stream.ts";
+import type { ToolCallDelta } from "../protocol/tools.ts";
+import { callDelta, mergeCallDeltas } from "./calls/call-deltas.ts";
+import type { CallReader, Piece } from "./calls/call-reader.ts";
 
 type Logged = ServerMessageOf<"started"> | ServerMessageOf<"delta"> | ServerMessageOf<"done"> | ServerMessageOf<"error">;
 
@@ -45,6 +48,7 @@ export class Generation implements JobObserver {
   readonly id: string;
   readonly origin: Origin;
   readonly #metrics: Metrics;
+  readonly #calls: CallReader | undefined;
   readonly #maxBytes: number;
   readonly #subscribers = new Set<Subscriber>();
   readonly #ended: (generation: Generation) => void;
@@ -64,14 +68,23 @@ export class Generation implements JobObserver {
   #bytes = 0;
 
   /**
+   * @param calls finds the calls in what the model writes, where it has tools
    * @param maxBytes of its log, beyond which it ends in an error
    * @param onEnded told once, when the log is complete
    */
-  constructor(id: string, origin: Origin, metrics: Metrics, maxBytes: number, onEnded: (generation: Generation) => void) {
+  constructor(
+    id: string,
+    origin: Origin,
+    metrics: Metrics,
+    calls: CallReader | undefined,
+    maxBytes: number,
+    onEnded: (generation: Generation) => void,
+  ) {
     this.id = id;
     this.origin = origin;
     this.#metrics = metrics;
     this.#trace = new GenerationTrace(origin.span, id, this.#acceptedAt);
+    this.#calls = calls;
     this.#maxBytes = maxBytes;
     this.#ended = onEnded;
   }
@@ -134,11 +147,12 @@ export class Generation implements JobObserver {
     const first = this.#log[after];
     if (first?.type !== "delta") return first;
     let merged = first;
-    for (let index = after + 1; merged.text.length < mergedCharacters; index++) {
+    let characters = charactersOf(first);
+    for (let index = after + 1; characters < mergedCharacters; index++) {
       const following = this.#log[index];
       if (following?.type !== "delta") break;
-      const { seq, t } = following;
-      merged = { ...merged, seq, t, n: merged.n + following.n, text: merged.text + following.text };
+      characters += charactersOf(following);
+      merged = merge(merged, following);
     }
     return merged;
   }
@@ -171,15 +185,28 @@ export class Generation implements JobObserver {
     }
     this.#silentTokens += tokens;
     if (text === "") return;
-    this.#hash.update(text);
-    const t = Math.round(performance.now() - this.#startedAt);
-    this.#append({ type: "delta", n: this.#silentTokens, t, text });
-    this.#silentTokens = 0;
+    if (this.#calls === undefined) this.#give(text, []);
+    else this.#givePieces(this.#calls.push(text));
     if (this.#bytes > this.#maxBytes) this.failed(tooLong(this.#maxBytes));
   }
 
-  finished(reason: FinishReason, usage: Usage, timings: Timings): void {
+  #givePieces(pieces: readonly Piece[]): void {
+    const text = pieces.map((piece) => (piece.kind === "text" ? piece.text : "")).join("");
+    const calls = pieces.flatMap((piece) => (piece.kind === "text" ? [] : [callDelta(piece)]));
+    if (pieces.length > 0) this.#give(text, mergeCallDeltas([], calls));
+  }
+
+  #give(text: string, calls: ToolCallDelta[]): void {
+    this.#hash.update(text);
+    const t = Math.round(performance.now() - this.#startedAt);
+    this.#append({ type: "delta", n: this.#silentTokens, t, text, ...(calls.length > 0 && { tool_calls: calls }) });
+    this.#silentTokens = 0;
+  }
+
+  finished(ending: FinishReason, usage: Usage, timings: Timings): void {
     if (this.hasEnded) return;
+    if (this.#calls !== undefined) this.#givePieces(this.#calls.end(ending !== "stop"));
+    const reason = ending === "stop" && this.#calls?.hasCalls === true ? "tool_calls" : ending;
     this.#end(reason === "cancelled" ? "cancelled" : "ok");
     this.#trace.ended(
       {
@@ -218,10 +245,26 @@ export class Generation implements JobObserver {
 
   #append(event: WithoutAddress<Logged>): void {
     const seq = this.#log.length + 1;
-    this.#bytes += eventBytes + (event.type === "delta" ? Buffer.byteLength(event.text) : 0);
+    this.#bytes += eventBytes + (event.type === "delta" ? bytesOf(event) : 0);
     this.#log.push({ ...event, id: this.id, first: seq, seq });
     for (const subscriber of [...this.#subscribers]) subscriber.advanced();
   }
+}
+
+type Delta = ServerMessageOf<"delta">;
+
+function merge(one: Delta, following: Delta): Delta {
+  const { seq, t, n, text, tool_calls: calls } = following;
+  const merged = { ...one, seq, t, n: one.n + n, text: one.text + text };
+  return calls === undefined ? merged : { ...merged, tool_calls: mergeCallDeltas(one.tool_calls ?? [], calls) };
+}
+
+function charactersOf({ text, tool_calls: calls = [] }: Delta): number {
+  return calls.reduce((sum, call) => sum + call.function.arguments.length, text.length);
+}
+
+function bytesOf({ text, tool_calls: calls }: Pick<Delta, "text" | "tool_calls">): number {
+  return Buffer.byteLength(text) + (calls === undefined ? 0 : Buffer.byteLength(JSON.stringify(calls)));
 }
 
 function tooLong(maxBytes: number): LlamapodError {

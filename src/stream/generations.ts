@@ -5,7 +5,8 @@ import type { Metrics } from "../health/metrics/metrics.ts";
 import type { JobRequest } from "../models/job.ts";
 import type { Pool } from "../models/pool.ts";
 import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
-import type { Prompt, Sampling } from "../protocol/request.ts";
+import type { AnswerFormat, Prompt, Sampling } from "../protocol/request.ts";
+import { CallReader } from "./calls/call-reader.ts";
 import { Generation, type Origin } from "./generation.ts";
 import { checkRequest } from "./request-limits.ts";
 
@@ -17,6 +18,8 @@ export interface GenerationRequest {
   readonly maxTokens: number | undefined;
   readonly stop: readonly string[];
   readonly ignoreEndOfTurn: boolean;
+  /** What the answer has to be; any text without it. */
+  readonly format: AnswerFormat | undefined;
   /** The greater is served first; 0 is ordinary. */
   readonly priority: number;
 }
@@ -113,7 +116,7 @@ export class Generations {
     this.#checkRoom(owner);
     clearTimeout(known?.timer);
     const { maxLogBytes } = this.#settings.limits;
-    const generation = new Generation(id, origin, this.#metrics, maxLogBytes, ({ ending, error }) => {
+    const generation = new Generation(id, origin, this.#metrics, callReader(request.prompt), maxLogBytes, ({ ending, error }) => {
       this.#keep(key);
       this.#log.info(
         { request_id: origin.requestId, trace_id: origin.span.traceId, generation: id, ...ending },
@@ -170,6 +173,9 @@ export class Generations {
 
   async #submit(owner: string, entry: Entry, request: GenerationRequest): Promise<void> {
     const { id: modelId, definition } = await this.#pool.resolve(request.model);
+    // Raw text is continued as it is, without turns that could end; an answer in a given form may hold what ends other ones.
+    const { prompt, format } = request;
+    const mayStop = prompt.kind === "chat" && format === undefined && (prompt.tools?.choice ?? "auto") === "auto";
     const job: JobRequest = {
       id: entry.jobId,
       requestId: entry.generation.origin.requestId,
@@ -177,12 +183,12 @@ export class Generations {
       namesModel: request.model !== undefined,
       client: owner,
       priority: request.priority,
-      prompt: request.prompt,
+      prompt,
       sampling: { ...samplingDefaults, seed: randomInt(2 ** 32), ...definition.sampling, ...request.sampling },
       maxTokens: request.maxTokens,
-      // Raw text is continued as it is: it has no turns that could end.
-      stop: request.prompt.kind === "chat" ? [...request.stop, ...(definition.stop ?? [])] : request.stop,
+      stop: mayStop ? [...request.stop, ...(definition.stop ?? [])] : request.stop,
       ignoreEndOfTurn: request.ignoreEndOfTurn,
+      format,
     };
     this.#pool.submit(job, entry.generation);
     if (entry.cancelled) this.#pool.cancel(entry.jobId);
@@ -243,6 +249,14 @@ export class Generations {
       this.#forget(key);
     }
   }
+}
+
+/** Where there are no tools, nothing is a call, whatever it looks like. */
+function callReader(prompt: Prompt): CallReader | undefined {
+  if (prompt.kind !== "chat" || prompt.tools === undefined) return undefined;
+  const { tools, choice, isParallel } = prompt.tools;
+  const names = tools.map(({ name }) => name);
+  return new CallReader(names, isParallel && typeof choice !== "object" ? Infinity : 1);
 }
 
 function keyOf(owner: string, id: string): string {

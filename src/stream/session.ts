@@ -16,10 +16,12 @@ import {
   type ServerMessageOf,
 } from "../protocol/stream.ts";
 import { issueToError } from "../protocol/validation.ts";
+import { answerFormatOf } from "./answer-format.ts";
 import { errorMessage, type Generation, type Origin } from "./generation.ts";
 import type { GenerationRequest, Generations } from "./generations.ts";
 import { samplingOf } from "./sampling.ts";
 import { Rate } from "./rate.ts";
+import { toolUseOf } from "./tool-use.ts";
 import { Throttle } from "./throttle.ts";
 
 /** What carries a session: a WebSocket, seen from here. */
@@ -291,7 +293,7 @@ function requestOf(message: GenerateMessage): GenerationRequest {
   const prompt =
     message.messages === undefined
       ? ({ kind: "text", text: message.prompt ?? "" } as const)
-      : ({ kind: "chat", messages: message.messages } as const);
+      : ({ kind: "chat", messages: message.messages, tools: toolUseOf(message) } as const);
   return {
     model: message.model,
     prompt,
@@ -299,6 +301,7 @@ function requestOf(message: GenerateMessage): GenerationRequest {
     maxTokens: message.max_tokens,
     stop: message.stop ?? [],
     ignoreEndOfTurn: false,
+    format: answerFormatOf(message.response_format),
     priority: message.priority ?? 0,
   };
 }

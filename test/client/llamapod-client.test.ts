@@ -55,6 +55,28 @@ describe("llamapod/client", { timeout: 120_000 }, () => {
     equal(counted, tokens);
   });
 
+  it("gives the calls of an answer, each when it is whole, and takes what came of them", async () => {
+    using client = clientOf(service.url);
+    const parameters = { type: "object", properties: { n: { enum: [1, 2] } }, required: ["n"], additionalProperties: false };
+    const tools = [{ type: "function" as const, function: { name: "count", parameters } }];
+    const named = { type: "function" as const, function: { name: "count" } };
+    const answer = client.generate({ ...greedy(60), tools, tool_choice: named });
+    const events = await eventsOf(answer);
+    const { text, toolCalls, finishReason } = await answer.result;
+    deepEqual([text, finishReason, toolCalls.length], ["", "tool_calls", 1]);
+    deepEqual(
+      events.flatMap((event) => (event.type === "call" ? [event.call] : [])),
+      toolCalls,
+    );
+    ok([1, 2].includes((JSON.parse(toolCalls[0]?.function.arguments ?? "") as { n: number }).n));
+    const said = [
+      { role: "user" as const, content: "Count." },
+      { role: "assistant" as const, content: null, tool_calls: [...toolCalls] },
+      { role: "tool" as const, tool_call_id: toolCalls[0]?.id ?? "", content: "2" },
+    ];
+    equal((await client.generate({ ...greedy(5), messages: said, tools }).result).usage.completion_tokens, 5);
+  });
+
   it("streams several answers at once, each whole", async () => {
     using client = clientOf(service.url);
     const contents = ["One.", "Two.", "Three.", "Four.", "Five."];

@@ -15,6 +15,8 @@ type Line =
   | { readonly server: Readonly<Record<string, unknown>> }
   /** The deltas of an answer up to its end, which may come merged. */
   | { readonly deltas: { readonly id: string; readonly tokens: number; readonly first: number } }
+  /** The deltas of an answer that has nothing but calls, up to its end. */
+  | { readonly calls: { readonly id: string; readonly names: readonly string[] } }
   | { readonly reconnect: true };
 
 const folder = new URL("../../../test/contract/transcripts/", import.meta.url);
@@ -37,6 +39,7 @@ describe("transcripts of llamapod.v1", () => {
         if ("client" in line) client.socket.send(JSON.stringify(line.client));
         else if ("server" in line) assertContains(await next(client), line.server);
         else if ("deltas" in line) await readDeltas(client, line.deltas);
+        else if ("calls" in line) await readCalls(client, line.calls);
         else {
           client[Symbol.dispose]();
           client = await StreamClient.connect(service.url);
@@ -61,6 +64,23 @@ function next(client: StreamClient): Promise<ServerMessage> {
   return client.takeWhere(({ type }) => type !== "queued" && type !== "model");
 }
 
+async function readCalls(client: StreamClient, { id, names }: { id: string; names: readonly string[] }): Promise<void> {
+  const begun: string[] = [];
+  let text = "";
+  for (;;) {
+    const message = await next(client);
+    assert.ok(message.type === "delta" && message.id === id && message.text === "", JSON.stringify(message));
+    for (const { index, id: callId, function: call } of message.tool_calls ?? []) {
+      if (callId !== undefined) begun.push(call.name ?? "");
+      assert.equal(index, begun.length - 1);
+      text += call.arguments;
+      if (begun.length < names.length || !isWhole(text)) continue;
+      assert.deepEqual(begun, names);
+      return;
+    }
+  }
+}
+
 async function readDeltas(
   client: StreamClient,
   { id, tokens, first }: { id: string; tokens: number; first: number },
@@ -75,4 +95,13 @@ async function readDeltas(
     counted += message.n;
   }
   assert.equal(counted, tokens);
+}
+
+function isWhole(argumentsText: string): boolean {
+  try {
+    JSON.parse(argumentsText);
+    return true;
+  } catch {
+    return false;
+  }
 }

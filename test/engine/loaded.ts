@@ -48,8 +48,8 @@ export class Loaded {
   readonly #loop: StepLoop;
   readonly #pending = new Map<string, Pending>();
 
-  private constructor(engine: Engine, template: string | undefined, vocabularySize: number, batchSize: number) {
-    const controlTokens = engine.controlTokens(vocabularySize);
+  private constructor(engine: Engine, template: string | undefined, batchSize: number) {
+    const { controlTokens } = engine;
     this.controlTokens = new Set(controlTokens.map(({ text }) => text));
     const format = chatFormat(template, this.controlTokens);
     this.engine = engine;
@@ -71,7 +71,7 @@ export class Loaded {
     const backend = await openBackend({ type: "prepare", gpu: "off", threads: 1 }, () => undefined);
     const command = { type: "load" as const, path, contextSize, slots, batchSize, vocabularySize };
     const engine = await Engine.load(backend, command, 1, () => undefined);
-    return new Loaded(engine, template, vocabularySize, batchSize);
+    return new Loaded(engine, template, batchSize);
   }
 
   tokensOf(prompt: Prompt): Uint32Array {

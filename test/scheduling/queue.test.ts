@@ -37,6 +37,7 @@ function job(fields: Partial<JobRequest> = {}): Job {
     maxTokens: 1,
     stop: [],
     ignoreEndOfTurn: false,
+    format: undefined,
     ...fields,
   };
   return new Job(request, observer);

@@ -158,8 +158,9 @@ describe("the official OpenAI client", () => {
 
   const refusals = [
     { field: "n", body: { n: 2 } },
-    { field: "tools", body: { tools: [{ type: "function", function: { name: "f" } }] } },
-    { field: "response_format.type", body: { response_format: { type: "json_object" } } },
+    { field: "tools.0.type", body: { tools: [{ type: "retrieval" }] } },
+    { field: "response_format.type", body: { response_format: { type: "yaml" } } },
+    { field: "functions", body: { functions: [] } },
     { field: "logprobs", body: { logprobs: true } },
     { field: "temprature", body: { temprature: 1 } },
     { field: "max_tokens", body: { max_tokens: -1 } },
@@ -167,7 +168,7 @@ describe("the official OpenAI client", () => {
       field: "messages.0.content",
       body: { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "" } }] }] },
     },
-    { field: "messages.0.role", body: { messages: [{ role: "tool", content: "", tool_call_id: "x" }] } },
+    { field: "messages.0.role", body: { messages: [{ role: "function", content: "" }] } },
   ];
   for (const { field, body } of refusals) {
     test(`${field} is refused by name where it is not supported`, async () => {

@@ -90,10 +90,10 @@ describe("the official client's Responses API", { timeout: 60_000 }, () => {
 
   test("what is not supported is refused by name", async () => {
     for (const [fields, param] of [
-      [{ tools: [{ type: "function", name: "f", parameters: {}, strict: true }] }, "tools"],
+      [{ tools: [{ type: "web_search" }] }, "tools.0.type"],
       [{ background: true }, "background"],
       [{ reasoning: { effort: "low" } }, "reasoning"],
-      [{ text: { format: { type: "json_object" } } }, "text.format.type"],
+      [{ text: { format: { type: "yaml" } } }, "text.format.type"],
       [{ nonsense: 1 }, "nonsense"],
       [{ model: "nobody" }, "model"],
     ] as const) {

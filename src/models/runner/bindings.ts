@@ -8,7 +8,21 @@ import type { PrepareCommand } from "../../protocol/runner.ts";
 export interface Bindings {
   readonly AddonModel: new (path: string, options: NativeModelOptions) => NativeModel;
   readonly AddonContext: new (model: NativeModel, options: NativeContextOptions) => NativeContext;
-  readonly AddonSampler: new (model: NativeModel) => NativeSampler;
+  readonly AddonSampler: NativeSamplerClass;
+  readonly AddonGrammar: new (text: string, options: { readonly addonExports: Bindings }) => NativeGrammar;
+  readonly AddonGrammarEvaluationState: new (model: NativeModel, grammar: NativeGrammar) => NativeGrammarState;
+}
+
+/** A grammar that has been parsed. */
+type NativeGrammar = object;
+
+/** How far a text has come in a grammar. */
+export type NativeGrammarState = object;
+
+interface NativeSamplerClass {
+  new (model: NativeModel): NativeSampler;
+  /** @throws {Error} where the grammar does not take the token; an end token that comes too early ends the process */
+  acceptGrammarEvaluationStateToken(state: NativeGrammarState, token: number): void;
 }
 
 interface NativeModelOptions {
@@ -69,6 +83,10 @@ export interface NativeSamplerConfig {
   readonly repeatPenaltyTokens?: Uint32Array;
   readonly repeatPenaltyPresencePenalty?: number;
   readonly repeatPenaltyFrequencyPenalty?: number;
+  /** Takes each token that is sampled. */
+  readonly grammarEvaluationState?: NativeGrammarState;
+  readonly tokenBiasKeys?: Uint32Array;
+  readonly tokenBiasValues?: Float32Array;
 }
 
 export interface NativeSampler {
@@ -107,6 +125,12 @@ const requiredMethods: { readonly [Name in keyof Bindings]: Readonly<Record<keyo
     dispose: true,
   },
   AddonSampler: { applyConfig: true, dispose: true },
+  AddonGrammar: {},
+  AddonGrammarEvaluationState: {},
+};
+
+const requiredStatics: { readonly [Class in keyof Bindings]?: readonly string[] } = {
+  AddonSampler: ["acceptGrammarEvaluationStateToken"],
 };
 
 export interface Backend {
@@ -170,10 +194,13 @@ function bindingsOf(llama: Llama): Bindings {
 
 function hasRequiredMethods(bindings: unknown): bindings is Bindings {
   if (typeof bindings !== "object" || bindings === null) return false;
-  return Object.entries(requiredMethods).every(([className, methods]) => {
+  const classNames = Object.keys(requiredMethods) as (keyof Bindings)[];
+  return classNames.every((className) => {
     const nativeClass: unknown = Reflect.get(bindings, className);
     if (typeof nativeClass !== "function") return false;
     const prototype: unknown = nativeClass.prototype;
-    return typeof prototype === "object" && prototype !== null && Object.keys(methods).every((method) => method in prototype);
+    if (typeof prototype !== "object" || prototype === null) return false;
+    const hasStatics = (requiredStatics[className] ?? []).every((method) => method in nativeClass);
+    return hasStatics && Object.keys(requiredMethods[className]).every((method) => method in prototype);
   });
 }

@@ -1,13 +1,8 @@
 import { Template } from "@huggingface/jinja";
 import { LlamapodError } from "../../protocol/errors.ts";
-import type { ChatMessage } from "../../protocol/request.ts";
+import { dialectOf, spellOut, type ToolDialect, type Turn } from "./tool-dialects.ts";
 
-type Role = ChatMessage["role"];
-
-interface Turn {
-  readonly role: Role;
-  readonly content: string;
-}
+type Role = Turn["role"];
 
 const canary = "llamapod-canary";
 
@@ -20,6 +15,9 @@ export class ChatTemplate {
   readonly #specialTokens: { readonly bos_token: string; readonly eos_token: string };
   readonly #takesSystemRole: boolean;
   readonly #needsAlternation: boolean;
+  readonly #takesTools: boolean;
+  /** How the model is used to write calls. */
+  readonly toolDialect: ToolDialect;
 
   /** @throws {LlamapodError} `template_error` when the template cannot be parsed or renders no conversation at all */
   constructor(source: string, specialTokens: { beginText: string; endText: string }) {
@@ -35,6 +33,8 @@ export class ChatTemplate {
       { role: "user", content: canary },
       { role: "user", content: "hello" },
     ]);
+    this.#takesTools = this.#showsTools();
+    this.toolDialect = dialectOf(this.#takesTools ? source : undefined);
   }
 
   /**
@@ -42,20 +42,39 @@ export class ChatTemplate {
    *
    * @throws {LlamapodError} `template_error` with the template's own complaint
    */
-  render(messages: readonly ChatMessage[]): string {
-    let turns: readonly Turn[] = messages;
+  render(conversation: readonly Turn[], tools?: readonly unknown[]): string {
+    let turns = this.#takesTools ? conversation : spellOut(conversation, tools);
     if (!this.#takesSystemRole) turns = foldSystemTurns(turns);
     if (this.#needsAlternation) turns = mergeNeighbours(turns);
     try {
-      return this.#renderTurns(turns);
+      return this.#renderTurns(turns, this.#takesTools ? tools : undefined);
     } catch (cause) {
       const reason = `The model's chat template does not take these messages: ${messageOf(cause)}`;
       throw new LlamapodError("template_error", reason, { param: "messages", cause });
     }
   }
 
-  #renderTurns(turns: readonly Turn[]): string {
-    return this.#template.render({ messages: turns, add_generation_prompt: true, ...this.#specialTokens });
+  #renderTurns(turns: readonly Turn[], tools?: readonly unknown[]): string {
+    const offered = tools === undefined ? {} : { tools };
+    return this.#template.render({ messages: turns, ...offered, add_generation_prompt: true, ...this.#specialTokens });
+  }
+
+  /** Whether the template shows the model what it may call, what it has called, and what came of it. */
+  #showsTools(): boolean {
+    const [name, argument, result] = [`${canary}-tool`, `${canary}-argument`, `${canary}-result`];
+    const offered = { type: "function", function: { name, description: name, parameters: { type: "object", properties: {} } } };
+    const call = { id: "call00001", type: "function" as const, function: { name, arguments: { text: argument } } };
+    const turns: Turn[] = [
+      { role: "user", content: canary },
+      { role: "assistant", content: "", tool_calls: [call] },
+      { role: "tool", content: result, tool_call_id: call.id, name },
+    ];
+    try {
+      const whole = this.#renderTurns(turns, [offered]);
+      return this.#renderTurns(turns.slice(0, 1), [offered]).includes(name) && whole.includes(argument) && whole.includes(result);
+    } catch {
+      return false;
+    }
   }
 
   /** GPT-SW3's template, for one, takes whoever is not the user for the bot. */
@@ -101,7 +120,9 @@ function mergeNeighbours(turns: readonly Turn[]): Turn[] {
   const merged: Turn[] = [];
   for (const turn of turns) {
     const last = merged.at(-1);
-    if (last?.role === turn.role) merged[merged.length - 1] = { role: turn.role, content: `${last.content}\n\n${turn.content}` };
+    const isPlain = turn.role !== "tool" && turn.tool_calls === undefined && last?.tool_calls === undefined;
+    if (last?.role === turn.role && isPlain)
+      merged[merged.length - 1] = { role: turn.role, content: `${last.content}\n\n${turn.content}` };
     else merged.push(turn);
   }
   return merged;

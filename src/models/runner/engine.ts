@@ -1,7 +1,8 @@
+import { LlamapodError } from "../../protocol/errors.ts";
 import type { Sampling } from "../../protocol/request.ts";
 import type { EstimateCommand, LoadCommand, LoadedModel, Memory } from "../../protocol/runner.ts";
 import type { Backend, NativeContext, NativeModel } from "./bindings.ts";
-import { Sampler } from "./sampler.ts";
+import { Sampler, type Constraint } from "./sampler.ts";
 
 /** Tokens of one slot in a batch. */
 export interface BatchEntry {
@@ -46,11 +47,20 @@ export class Engine {
   readonly #backend: Backend;
   readonly #model: NativeModel;
   readonly #context: NativeContext;
+  /** What text may turn into only where a template says so. */
+  readonly controlTokens: readonly ControlToken[];
 
-  private constructor(backend: Backend, model: NativeModel, context: NativeContext, info: EngineInfo) {
+  private constructor(
+    backend: Backend,
+    model: NativeModel,
+    context: NativeContext,
+    info: EngineInfo,
+    controlTokens: readonly ControlToken[],
+  ) {
     this.#backend = backend;
     this.#model = model;
     this.#context = context;
+    this.controlTokens = controlTokens;
     this.info = info;
     this.videoMemory = allocatedBy(model, context).vram;
   }
@@ -68,7 +78,7 @@ export class Engine {
     const model = await openModel(backend, command, { onLoadProgress: onProgress });
     const { context, contextSize } = await openContext(backend, model, command, threads);
     const info = { contextSize, slots: command.slots, backend: backend.name, threads };
-    return new Engine(backend, model, context, info);
+    return new Engine(backend, model, context, info, controlTokensOf(model, command.vocabularySize));
   }
 
   /**
@@ -125,20 +135,31 @@ export class Engine {
     return this.#model.isEogToken(token);
   }
 
-  /** Those of a vocabulary of `vocabularySize` tokens that text may turn into only where a template says so. */
-  controlTokens(vocabularySize: number): ControlToken[] {
-    const tokens: ControlToken[] = [];
-    for (let id = 0; id < vocabularySize; id++) {
-      const attributes = this.#model.getTokenAttributes(id);
-      if ((attributes & (attribute.unknown | attribute.control)) === 0) continue;
-      const [stripsLeft, stripsRight] = [(attributes & attribute.stripsLeft) !== 0, (attributes & attribute.stripsRight) !== 0];
-      tokens.push({ id, text: this.#model.getTokenString(id), stripsLeft, stripsRight });
-    }
-    return tokens;
-  }
-
   createSampler(sampling: Sampling): Sampler {
     return new Sampler(new this.#backend.bindings.AddonSampler(this.#model), sampling);
+  }
+
+  /**
+   * Chooses only what the grammar accepts, after what was generated before. A complete text is followed by an end token.
+   *
+   * @throws {LlamapodError} `unsupported_parameter` for a model that could not end then
+   */
+  createGrammarSampler(sampling: Sampling, grammar: string, generated: readonly number[]): Sampler {
+    if (this.endToken === undefined) {
+      const message =
+        "This model's vocabulary has no end token, without which an answer in a given form cannot be told to be over.";
+      throw new LlamapodError("unsupported_parameter", message);
+    }
+    return new Sampler(new this.#backend.bindings.AddonSampler(this.#model), sampling, this.#constrain(grammar, generated));
+  }
+
+  #constrain(grammar: string, generated: readonly number[]): Constraint {
+    const { AddonGrammar, AddonGrammarEvaluationState, AddonSampler } = this.#backend.bindings;
+    const parsed = new AddonGrammar(grammar, { addonExports: this.#backend.bindings });
+    const state = new AddonGrammarEvaluationState(this.#model, parsed);
+    for (const token of generated) AddonSampler.acceptGrammarEvaluationStateToken(state, token);
+    const excluded = this.controlTokens.map(({ id }) => id).filter((token) => !this.endsGeneration(token));
+    return { state, excluded: Uint32Array.from(excluded) };
   }
 
   /**
@@ -184,6 +205,17 @@ export class Engine {
 }
 
 const noLogits = new Uint32Array();
+
+function controlTokensOf(model: NativeModel, vocabularySize: number): ControlToken[] {
+  const tokens: ControlToken[] = [];
+  for (let id = 0; id < vocabularySize; id++) {
+    const attributes = model.getTokenAttributes(id);
+    if ((attributes & (attribute.unknown | attribute.control)) === 0) continue;
+    const [stripsLeft, stripsRight] = [(attributes & attribute.stripsLeft) !== 0, (attributes & attribute.stripsRight) !== 0];
+    tokens.push({ id, text: model.getTokenString(id), stripsLeft, stripsRight });
+  }
+  return tokens;
+}
 
 async function openModel(
   backend: Backend,

@@ -24,21 +24,23 @@ export class Generation {
   phase: Phase = { name: "prefill" };
   readonly #engine: Engine;
   readonly #text: TextStream;
-  readonly #ignoreEndOfTurn: boolean;
+  readonly #goesOnAfterTurn: boolean;
   readonly #tokenLimit: number;
   #generatedTokens: number;
 
-  constructor(command: GenerateCommand, prompt: Uint32Array, slot: Slot, engine: Engine, format: ChatFormat) {
+  constructor(command: GenerateCommand, prompt: Uint32Array, slot: Slot, sampler: Sampler, engine: Engine, format: ChatFormat) {
     const given = prompt.length - command.generated.length;
     const roomTokens = engine.info.contextSize - given;
-    const stops = command.prompt.kind === "chat" ? [...command.stop, ...format.stops] : command.stop;
+    const isFree = !sampler.isConstrained;
+    const stops = command.prompt.kind === "chat" && isFree ? [...command.stop, ...format.stops] : command.stop;
     this.id = command.id;
     this.requestId = command.requestId;
     this.slot = slot;
     this.prompt = prompt;
-    this.sampler = engine.createSampler(command.sampling);
+    this.sampler = sampler;
     this.#engine = engine;
-    this.#ignoreEndOfTurn = command.ignoreEndOfTurn;
+    // A grammar allows the end where nothing else can follow.
+    this.#goesOnAfterTurn = command.ignoreEndOfTurn && isFree;
     this.#tokenLimit = Math.min(command.maxTokens ?? roomTokens, roomTokens);
     this.#generatedTokens = command.generated.length;
     this.#text = new TextStream((tokens) => engine.detokenize(tokens), stops, prompt[given - 1]);
@@ -53,7 +55,7 @@ export class Generation {
   /** Takes a sampled token. @returns the text that may now be shown, and the ending if this was the last token */
   accept(token: number): { text: string; counted: boolean; ending?: Ending } {
     const endsTurn = this.#engine.endsGeneration(token) || token === this.#engine.beginToken;
-    if (endsTurn && !this.#ignoreEndOfTurn) return { text: this.#text.flush(), counted: false, ending: "stop" };
+    if (endsTurn && !this.#goesOnAfterTurn) return { text: this.#text.flush(), counted: false, ending: "stop" };
     this.#generatedTokens++;
     this.phase = { name: "decode", next: token };
     const { text, stopped } = this.#text.push(token);

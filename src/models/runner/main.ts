@@ -84,7 +84,7 @@ async function load({ backend, threads }: Prepared, command: LoadCommand): Promi
     send({ type: "progress", phase: "loading", progress });
   });
   send({ type: "progress", phase: "warming", progress: 0 });
-  const controlTokens = engine.controlTokens(command.vocabularySize);
+  const { controlTokens } = engine;
   const format = chatFormat(command.template, new Set(controlTokens.map(({ text }) => text)));
   const prompts = new PromptBuilder(engine, format, controlTokens);
   if (prompts.templateError !== undefined)

@@ -1,17 +1,19 @@
-import type { ChatMessage, Prompt } from "../../protocol/request.ts";
+import type { Prompt } from "../../protocol/request.ts";
 import { LlamapodError } from "../../protocol/errors.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import type { ChatFormat } from "./chat-formats.ts";
 import type { ControlToken, Engine } from "./engine.ts";
 import { anyOf, concatenate, Tokenizer } from "./tokenizer.ts";
+import { dialectOf, toolObjects, turnsOf, type ToolDialect } from "./tool-dialects.ts";
 
 /** Private-use characters that bracket the number of a text taken out of the user's words. */
 const [open, close] = ["\uE000", "\uE001"];
 const placeholder = new RegExp(`${open}(\\d+)${close}`, "g");
 
 /**
- * Turns a request into tokens. What a user writes never becomes a control token: where a message holds the text of one,
- * that text is taken out before the template runs, and put back when the control tokens of the rest have been found.
+ * Turns a request into tokens. What a user writes never becomes a control token: where a message, a tool, a call or its result
+ * holds the text of one, that text is taken out before the template runs, and put back when the control tokens of the rest have
+ * been found.
  */
 export class PromptBuilder {
   readonly #engine: Engine;
@@ -31,13 +33,17 @@ export class PromptBuilder {
     return this.#template instanceof LlamapodError ? this.#template : undefined;
   }
 
+  get toolDialect(): ToolDialect {
+    return this.#template instanceof LlamapodError ? dialectOf(undefined) : this.#template.toolDialect;
+  }
+
   /**
    * @returns the tokens in order, in parts that take a bounded time each
    * @throws {LlamapodError} `template_error`
    */
   *build(prompt: Prompt): Generator<Uint32Array> {
     let isFirst = true;
-    for (const tokens of prompt.kind === "chat" ? this.#chatTokens(prompt.messages) : this.#textTokens(prompt.text)) {
+    for (const tokens of prompt.kind === "chat" ? this.#chatTokens(prompt) : this.#textTokens(prompt.text)) {
       yield isFirst ? this.#withBeginToken(tokens) : tokens;
       isFirst = false;
     }
@@ -47,18 +53,19 @@ export class PromptBuilder {
     return this.#tokenizer.read(text, (plain) => plain);
   }
 
-  #chatTokens(messages: readonly ChatMessage[]): Generator<Uint32Array> {
+  #chatTokens({ messages, tools }: Extract<Prompt, { kind: "chat" }>): Generator<Uint32Array> {
     if (this.#template instanceof LlamapodError) throw this.#template;
     const takenOut: string[] = [];
-    const harmless = messages.map(({ role, content }) => ({
-      role,
-      content: content.replace(this.#reserved, (text) => {
-        takenOut.push(text);
-        return `${open}${takenOut.length - 1}${close}`;
-      }),
-    }));
+    const harmless = <Value>(value: Value): Value =>
+      mapTexts(value, (text) =>
+        text.replace(this.#reserved, (reserved) => {
+          takenOut.push(reserved);
+          return `${open}${takenOut.length - 1}${close}`;
+        }),
+      );
     const putBack = (plain: string) => plain.replace(placeholder, (_, number) => takenOut[Number(number)] ?? "");
-    return this.#tokenizer.read(this.#template.render(harmless), putBack);
+    const offered = tools === undefined ? undefined : harmless(toolObjects(tools.tools));
+    return this.#tokenizer.read(this.#template.render(harmless(turnsOf(messages)), offered), putBack);
   }
 
   /** Some templates write the begin token (GPT-SW3's as the second one), some leave it to the tokenizer: once is right. */
@@ -67,6 +74,15 @@ export class PromptBuilder {
     if (begin === undefined || !this.#engine.addsBeginToken || tokens.subarray(0, 2).includes(begin)) return tokens;
     return concatenate([Uint32Array.of(begin), tokens]);
   }
+}
+
+/** The same with every text in it changed, names of properties included. */
+function mapTexts<Value>(value: Value, change: (text: string) => string): Value;
+function mapTexts(value: unknown, change: (text: string) => string): unknown {
+  if (typeof value === "string") return change(value);
+  if (Array.isArray(value)) return value.map((part: unknown) => mapTexts(part, change));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [change(name), mapTexts<unknown>(part, change)]));
 }
 
 function parseTemplate(source: string, engine: Engine): ChatTemplate | LlamapodError {

@@ -4,8 +4,10 @@ import type { EndedEvent, GenerateCommand, LogEvent, SlotStatistics, StepEvent }
 import type { ChatFormat } from "./chat-formats.ts";
 import type { BatchEntry, Engine } from "./engine.ts";
 import { Generation, promptTokens } from "./generation.ts";
+import { answerGrammar } from "./answer-grammar.ts";
 import { PrefillPace, planPrefill } from "./prefill.ts";
 import type { PromptBuilder } from "./prompt.ts";
+import type { Sampler } from "./sampler.ts";
 import { chooseSlot, Slot } from "./slots.ts";
 import { ThreadGovernor } from "./thread-governor.ts";
 
@@ -213,10 +215,11 @@ export class StepLoop {
     const choice = chooseSlot(this.#slots, prompt);
     if (choice === undefined) throw new LlamapodError("overloaded", "Every slot is busy.");
     const { slot, commonPrefix } = choice;
+    const sampler = this.#samplerFor(command);
     // At least one token has to be computed: its logits choose the first token of the answer.
     slot.truncate(this.#engine.truncate(slot.id, Math.min(commonPrefix, prompt.length - 1)));
     slot.busy = true;
-    this.#generations.set(command.id, new Generation(command, prompt, slot, this.#engine, this.#format));
+    this.#generations.set(command.id, new Generation(command, prompt, slot, sampler, this.#engine, this.#format));
     this.#step.started.push({
       id: command.id,
       slot: slot.id,
@@ -224,6 +227,12 @@ export class StepLoop {
       cachedTokens: slot.length,
     });
     this.#tell(command.requestId, `slot ${slot.id} holds ${slot.length} of the prompt's ${prompt.length} tokens`);
+  }
+
+  #samplerFor(command: GenerateCommand): Sampler {
+    const grammar = answerGrammar(command, this.#prompts.toolDialect);
+    if (grammar === undefined) return this.#engine.createSampler(command.sampling);
+    return this.#engine.createGrammarSampler(command.sampling, grammar, command.generated);
   }
 
   async #decode(): Promise<void> {

@@ -15,7 +15,7 @@ const fromServer: Readonly<Record<ServerMessage["type"], string>> = {
   hello: "The first message: what the server is, has and allows.",
   queued: "The answer has to wait.",
   started: "A slot reads the prompt.",
-  delta: "Text, of n tokens, that covers the events first to seq.",
+  delta: "Text or calls of tools, of n tokens, that covers the events first to seq.",
   done: "The end of an answer.",
   error: "With seq the end of an answer, without it the refusal of one message.",
   model: "A model's state has changed.",

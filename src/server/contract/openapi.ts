@@ -76,7 +76,7 @@ const paths = {
   },
   "/v1/responses": {
     post: {
-      summary: "OpenAI's Responses API, text in and text out; a WebSocket under the same path takes response.create",
+      summary: "OpenAI's Responses API for text and function calls; a WebSocket under the same path takes response.create",
       requestBody: body("ResponseRequest"),
       responses: {
         "200": {

@@ -1,6 +1,8 @@
 import type { Response } from "express";
 import { LlamapodError } from "../../protocol/errors.ts";
 import type { ServerMessageOf } from "../../protocol/stream.ts";
+import type { ToolCallDelta } from "../../protocol/tools.ts";
+import { callsOf } from "../../stream/calls/call-deltas.ts";
 import type { Generation } from "../../stream/generation.ts";
 import { framesOf, type Reading } from "../../stream/reader.ts";
 import { errorEnvelope } from "../problem.ts";
@@ -23,8 +25,12 @@ export async function answerWhole(
   reading: Reading,
 ): Promise<void> {
   let text = "";
+  const calls: ToolCallDelta[] = [];
   for await (const frame of framesOf(generation, reading)) {
-    if (frame.type === "delta") text += frame.text;
+    if (frame.type === "delta") {
+      text += frame.text;
+      calls.push(...(frame.tool_calls ?? []));
+    }
     if (frame.type === "error") throw errorOf(frame);
     if (frame.type !== "done") continue;
     response.json({
@@ -32,7 +38,7 @@ export async function answerWhole(
       object: rendering.wholeObject,
       created,
       model,
-      choices: [choice(rendering.whole(text), finishReason(frame))],
+      choices: [choice(rendering.whole(text, callsOf(calls)), finishReason(frame))],
       usage: usage(frame),
       timings: frame.timings,
     });
@@ -68,7 +74,7 @@ export async function answerStreaming(
       if (frame.type === "started" && rendering.opening !== undefined) {
         await stream.write({ ...common, choices: [choice(rendering.opening, null)] }, { id });
       } else if (frame.type === "delta") {
-        await stream.write({ ...common, choices: [choice(rendering.chunk(frame.text), null)] }, { id });
+        await stream.write({ ...common, choices: [choice(rendering.chunk(frame), null)] }, { id });
       } else if (frame.type === "done") {
         const closing = choice(rendering.closing, finishReason(frame));
         await stream.write({ ...common, choices: [closing], timings: frame.timings }, { id });

@@ -1,4 +1,5 @@
 import type { ServerMessageOf } from "../../protocol/stream.ts";
+import type { ToolCall } from "../../protocol/tools.ts";
 
 /** How an endpoint of OpenAI's writes an answer: whole, and in chunks. */
 export interface Rendering {
@@ -6,10 +7,10 @@ export interface Rendering {
   readonly idPrefix: string;
   readonly wholeObject: string;
   readonly chunkObject: string;
-  whole(text: string): Record<string, unknown>;
+  whole(text: string, calls: readonly ToolCall[]): Record<string, unknown>;
   /** What comes before the first text, if anything. */
   readonly opening: Record<string, unknown> | undefined;
-  chunk(text: string): Record<string, unknown>;
+  chunk(delta: ServerMessageOf<"delta">): Record<string, unknown>;
   readonly closing: Record<string, unknown>;
 }
 
@@ -17,9 +18,14 @@ export const chatRendering: Rendering = {
   idPrefix: "chatcmpl-",
   wholeObject: "chat.completion",
   chunkObject: "chat.completion.chunk",
-  whole: (content) => ({ message: { role: "assistant", content, refusal: null } }),
+  whole: (text, calls) => {
+    const content = text === "" && calls.length > 0 ? null : text;
+    return { message: { role: "assistant", content, refusal: null, ...(calls.length > 0 && { tool_calls: calls }) } };
+  },
   opening: { delta: { role: "assistant", content: "" } },
-  chunk: (content) => ({ delta: { content } }),
+  chunk: ({ text, tool_calls: calls }) => ({
+    delta: { ...(text !== "" && { content: text }), ...(calls !== undefined && { tool_calls: calls }) },
+  }),
   closing: { delta: {} },
 };
 
@@ -29,7 +35,7 @@ export const completionRendering: Rendering = {
   chunkObject: "text_completion",
   whole: (text) => ({ text }),
   opening: undefined,
-  chunk: (text) => ({ text }),
+  chunk: ({ text }) => ({ text }),
   closing: { text: "" },
 };
 
@@ -39,7 +45,7 @@ export function choice(content: Record<string, unknown>, finishReason: string | 
 
 /** OpenAI knows no answer that its reader has cut short: nobody is left to read one. */
 export function finishReason(done: ServerMessageOf<"done">): string {
-  return done.finish_reason === "length" ? "length" : "stop";
+  return done.finish_reason === "cancelled" ? "stop" : done.finish_reason;
 }
 
 export function usage({ usage: { prompt_tokens, completion_tokens, cached_tokens } }: ServerMessageOf<"done">) {

@@ -9,7 +9,9 @@ import {
 } from "../../protocol/openai.ts";
 import type { Generation } from "../../stream/generation.ts";
 import type { GenerationRequest } from "../../stream/generations.ts";
+import { answerFormatOf } from "../../stream/answer-format.ts";
 import { samplingOf } from "../../stream/sampling.ts";
+import { toolUseOf } from "../../stream/tool-use.ts";
 import type { ServerContext } from "../context.ts";
 import { answerStreaming, answerWhole, type AnswerOptions } from "./answer.ts";
 import { detachmentIn, lastSeqIn, notResumable, readingOf } from "./detached.ts";
@@ -36,8 +38,9 @@ export function openaiRoutes(context: ServerContext): Router {
     const body = parseRequest(chatCompletionRequest, request.body);
     await answer(context, request, response, "chat", chatRendering, body, {
       ...commonFields(body),
-      prompt: { kind: "chat", messages: body.messages },
+      prompt: { kind: "chat", messages: body.messages, tools: toolUseOf(body) },
       maxTokens: body.max_completion_tokens ?? body.max_tokens,
+      format: answerFormatOf(body.response_format),
     });
   });
 
@@ -57,6 +60,7 @@ export function openaiRoutes(context: ServerContext): Router {
       prompt: { kind: "text", text: body.prompt },
       // OpenAI's own default here: whoever completes raw text says how much.
       maxTokens: body.max_tokens ?? 16,
+      format: undefined,
     });
   });
 

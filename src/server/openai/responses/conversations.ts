@@ -12,7 +12,7 @@ export class Conversations {
   #characters = 0;
 
   remember(owner: string, responseId: string, messages: Messages): void {
-    const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
+    const characters = messages.reduce((sum, message) => sum + JSON.stringify(message).length, 0);
     this.#conversations.set(`${owner}/${responseId}`, { messages, characters });
     this.#characters += characters;
     for (const [key, oldest] of this.#conversations) {

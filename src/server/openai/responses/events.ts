@@ -1,14 +1,15 @@
 import type { LlamapodError } from "../../../protocol/errors.ts";
+import type { ChatMessage } from "../../../protocol/request.ts";
 import type { ResponseRequest } from "../../../protocol/responses.ts";
 import type { ServerMessageOf } from "../../../protocol/stream.ts";
+import type { ToolCallDelta } from "../../../protocol/tools.ts";
+import { callsOf } from "../../../stream/calls/call-deltas.ts";
 import type { Frame, Generation } from "../../../stream/generation.ts";
+import { CallItem, MessageItem, type OutputItem, type ResponseEvent } from "./items.ts";
 
 /** An answer in OpenAI's Responses shape, as the object that it is when it has ended and as the events before that. */
-export type ResponseEvent = { readonly type: string } & Readonly<Record<string, unknown>>;
-
 interface Outcome {
   readonly status: "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
-  readonly text?: string;
   readonly done?: ServerMessageOf<"done">;
   readonly error?: ServerMessageOf<"error">;
 }
@@ -19,7 +20,8 @@ export class ResponseEvents {
   readonly #request: ResponseRequest;
   readonly #model: string;
   readonly #createdAt = Math.floor(Date.now() / 1_000);
-  readonly #itemId: string;
+  readonly #items: OutputItem[] = [];
+  readonly #calls: ToolCallDelta[] = [];
   #sequence = 0;
   #text = "";
 
@@ -28,45 +30,43 @@ export class ResponseEvents {
     this.#generation = generation;
     this.#request = request;
     this.#model = model;
-    this.#itemId = generation.id.replace(/^resp_/, "msg_");
   }
 
-  /** All of the answer so far. */
-  get text(): string {
-    return this.#text;
+  /** All of the answer so far, as it is remembered. */
+  get message(): ChatMessage {
+    const calls = callsOf(this.#calls);
+    return { role: "assistant", content: this.#text, ...(calls.length > 0 && { tool_calls: calls }) };
   }
 
   of(frame: Frame): ResponseEvent[] {
     switch (frame.type) {
       case "started": {
         const response = this.response({ status: "in_progress" });
-        return [
-          this.#event("response.created", { response }),
-          this.#event("response.in_progress", { response }),
-          this.#event("response.output_item.added", { output_index: 0, item: this.#item("in_progress") }),
-          this.#part("response.content_part.added", { part: textPart("") }),
+        const begun = [
+          { type: "response.created", response },
+          { type: "response.in_progress", response },
         ];
+        // Where there are tools, whether there will be a message is not known yet.
+        return this.#numbered([...begun, ...(this.#hasTools ? [] : this.#open(new MessageItem(this.#newId("msg"), 0)))]);
       }
       case "delta":
-        this.#text += frame.text;
-        return [this.#part("response.output_text.delta", { delta: frame.text, logprobs: [] })];
+        return this.#numbered([...this.#said(frame.text), ...(frame.tool_calls ?? []).flatMap((call) => this.#called(call))]);
       case "done":
-        return this.#ending(frame);
+        return this.#numbered(this.#ending(frame));
       case "error":
-        return [this.#event("response.failed", { response: this.response({ status: "failed", error: frame }) })];
+        return this.#numbered([{ type: "response.failed", response: this.response({ status: "failed", error: frame }) }]);
     }
   }
 
   /** The end of an answer that has not begun. */
   failed(error: LlamapodError): ResponseEvent {
     const { code, message, param } = error;
-    return this.#event("error", { code, message, param: param ?? null });
+    return { type: "error", sequence_number: this.#sequence++, code, message, param: param ?? null };
   }
 
   /** The whole, when its last frame has come. */
   response({ status, done, error }: Outcome) {
-    const { instructions, max_output_tokens, previous_response_id, store, metadata, temperature, top_p } = this.#request;
-    const hasText = done !== undefined;
+    const { instructions, max_output_tokens, previous_response_id, store, metadata, temperature, text, top_p } = this.#request;
     return {
       id: this.#generation.id,
       object: "response",
@@ -79,15 +79,15 @@ export class ResponseEvents {
       max_output_tokens: max_output_tokens ?? null,
       metadata: metadata ?? {},
       model: this.#model,
-      output: hasText ? [this.#item(status === "completed" ? "completed" : "incomplete")] : [],
-      parallel_tool_calls: true,
+      output: done === undefined ? [] : this.#output(status),
+      parallel_tool_calls: this.#request.parallel_tool_calls ?? true,
       previous_response_id: previous_response_id ?? null,
       reasoning: { effort: null, summary: null },
       store: store ?? true,
       temperature: temperature ?? null,
-      text: { format: { type: "text" } },
-      tool_choice: "auto",
-      tools: [],
+      text: { format: text?.format ?? { type: "text" } },
+      tool_choice: this.#request.tool_choice ?? "auto",
+      tools: (this.#request.tools ?? []).map((tool) => ({ strict: false, parameters: null, ...tool })),
       top_p: top_p ?? null,
       truncation: "disabled",
       usage: done === undefined ? null : usage(done),
@@ -99,39 +99,62 @@ export class ResponseEvents {
     return this.response({ status: statusOf(done), done });
   }
 
+  get #hasTools(): boolean {
+    return (this.#request.tools ?? []).length > 0;
+  }
+
+  #said(text: string): ResponseEvent[] {
+    if (text === "") return [];
+    this.#text += text;
+    const last = this.#items.at(-1);
+    if (last instanceof MessageItem) return [last.grow(text)];
+    const item = new MessageItem(this.#newId("msg"), this.#items.length);
+    return [...this.#open(item), item.grow(text)];
+  }
+
+  #called(delta: ToolCallDelta): ResponseEvent[] {
+    this.#calls.push(delta);
+    const { id, function: called } = delta;
+    const last = this.#items.at(-1);
+    if (id === undefined) return last instanceof CallItem ? [last.grow(called.arguments)] : [];
+    const item = new CallItem(this.#newId("fc"), this.#items.length, id, called.name ?? "");
+    return [...this.#open(item), ...(called.arguments === "" ? [] : [item.grow(called.arguments)])];
+  }
+
+  /** One item is written after the other. */
+  #open(item: OutputItem): ResponseEvent[] {
+    const before = this.#items.at(-1)?.close("completed") ?? [];
+    this.#items.push(item);
+    return [...before, ...item.open()];
+  }
+
+  /** Only what was written last may be incomplete. */
+  #output(status: Outcome["status"]) {
+    const last = status === "completed" ? "completed" : "incomplete";
+    return this.#items.map((item, index) => item.object(index === this.#items.length - 1 ? last : "completed"));
+  }
+
   #ending(done: ServerMessageOf<"done">): ResponseEvent[] {
+    const opened = this.#items.length === 0 ? this.#open(new MessageItem(this.#newId("msg"), 0)) : [];
     const response = this.ended(done);
-    const item = this.#item(response.status === "completed" ? "completed" : "incomplete");
-    const ending = response.status === "completed" ? "response.completed" : "response.incomplete";
-    return [
-      this.#part("response.output_text.done", { text: this.#text, logprobs: [] }),
-      this.#part("response.content_part.done", { part: textPart(this.#text) }),
-      this.#event("response.output_item.done", { output_index: 0, item }),
-      this.#event(ending, { response }),
-    ];
+    const isComplete = response.status === "completed";
+    const closed = this.#items.at(-1)?.close(isComplete ? "completed" : "incomplete") ?? [];
+    return [...opened, ...closed, { type: isComplete ? "response.completed" : "response.incomplete", response }];
   }
 
-  #item(status: "in_progress" | "completed" | "incomplete") {
-    const content = status === "in_progress" ? [] : [textPart(this.#text)];
-    return { id: this.#itemId, type: "message", status, role: "assistant", content };
+  #newId(prefix: "msg" | "fc"): string {
+    const id = this.#generation.id.replace(/^resp/, prefix);
+    return this.#items.length === 0 ? id : `${id}${this.#items.length}`;
   }
 
-  #part(type: string, fields: object): ResponseEvent {
-    return this.#event(type, { item_id: this.#itemId, output_index: 0, content_index: 0, ...fields });
-  }
-
-  #event(type: string, fields: object): ResponseEvent {
-    return { type, sequence_number: this.#sequence++, ...fields };
+  #numbered(events: readonly ResponseEvent[]): ResponseEvent[] {
+    return events.map(({ type, ...fields }) => ({ type, sequence_number: this.#sequence++, ...fields }));
   }
 }
 
 function statusOf({ finish_reason: reason }: ServerMessageOf<"done">): Outcome["status"] {
   if (reason === "length") return "incomplete";
   return reason === "cancelled" ? "cancelled" : "completed";
-}
-
-function textPart(text: string) {
-  return { type: "output_text", text, annotations: [], logprobs: [] };
 }
 
 function usage({ usage: { prompt_tokens, completion_tokens, cached_tokens } }: ServerMessageOf<"done">) {

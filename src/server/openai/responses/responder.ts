@@ -2,13 +2,17 @@ import { randomUUID } from "node:crypto";
 import type { Caller } from "../../../protocol/access.ts";
 import { requireScope } from "../../../protocol/access.ts";
 import { LlamapodError } from "../../../protocol/errors.ts";
-import type { ResponseRequest } from "../../../protocol/responses.ts";
+import type { AnswerFormat } from "../../../protocol/request.ts";
+import type { ResponseRequest, TextFormat } from "../../../protocol/responses.ts";
 import type { Generation, Origin } from "../../../stream/generation.ts";
 import { framesOf } from "../../../stream/reader.ts";
 import { samplingOf } from "../../../stream/sampling.ts";
 import type { ServerContext } from "../../context.ts";
+import { flatToolUseOf } from "../../../stream/tool-use.ts";
+import { conversationOf } from "./messages.ts";
 import { Conversations } from "./conversations.ts";
-import { ResponseEvents, type ResponseEvent } from "./events.ts";
+import { ResponseEvents } from "./events.ts";
+import type { ResponseEvent } from "./items.ts";
 
 /** A response under way. */
 export interface Responding {
@@ -19,6 +23,13 @@ export interface Responding {
 }
 
 type RespondContext = Pick<ServerContext, "generations" | "pool">;
+
+function answerFormatOf(format: TextFormat | undefined): AnswerFormat | undefined {
+  if (format === undefined || format.type === "text") return undefined;
+  return format.type === "json_object"
+    ? { kind: "object" }
+    : { kind: "schema", schema: format.schema, field: "text.format.schema" };
+}
 
 /** Makes generations of OpenAI's requests for responses, on every transport. */
 export class Responder {
@@ -36,7 +47,7 @@ export class Responder {
     const owner = caller.id;
     const { instructions, input = [], previous_response_id, max_output_tokens, model } = request;
     // Instructions are of one request, and not part of what is remembered.
-    const said = [...this.#conversations.before(owner, previous_response_id), ...input];
+    const said = conversationOf(this.#conversations.before(owner, previous_response_id), input);
     if (said.length === 0) throw new LlamapodError("invalid_message", "input: is missing.", { param: "input" });
     const system = instructions === undefined ? [] : [{ role: "system" as const, content: instructions }];
     const id = `resp_${randomUUID().replaceAll("-", "")}`;
@@ -46,11 +57,12 @@ export class Responder {
       { endpoint: "responses", ...origin },
       {
         model,
-        prompt: { kind: "chat", messages: [...system, ...said] },
+        prompt: { kind: "chat", messages: [...system, ...said], tools: flatToolUseOf(request) },
         sampling: samplingOf(request),
         maxTokens: max_output_tokens,
         stop: [],
         ignoreEndOfTurn: false,
+        format: answerFormatOf(request.text?.format),
         priority: 0,
       },
     );
@@ -67,7 +79,7 @@ export class Responder {
         for await (const frame of framesOf(generation, reading)) {
           const made = events.of(frame);
           if (frame.type === "done" && request.store !== false) {
-            conversations.remember(owner, id, [...said, { role: "assistant", content: events.text }]);
+            conversations.remember(owner, id, [...said, events.message]);
           }
           yield made;
         }

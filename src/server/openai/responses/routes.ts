@@ -4,7 +4,7 @@ import { responseRequest } from "../../../protocol/responses.ts";
 import type { ServerContext } from "../../context.ts";
 import { errorOf } from "../answer.ts";
 import { EventStream, patienceMs } from "../event-stream.ts";
-import type { ResponseEvent } from "./events.ts";
+import type { ResponseEvent } from "./items.ts";
 import type { Responder } from "./responder.ts";
 
 /** OpenAI's Responses API over HTTP. */
