@@ -305,6 +305,29 @@ describe("incidents of others", { timeout: 120_000 }, () => {
     await client.take("hello");
   });
 
+  test("another's prompts (CVE-2025-46570): none is in the cache, however right the guess", async () => {
+    const shared = await keysFile({ alice: "chat", eve: "chat" });
+    const said = [{ role: "user", content: "My PIN is 4711, keep it to yourself. What should I cook for Grandmother's birthday?" }];
+    for (const [setting, isShared] of [
+      ["key", false],
+      ["shared", true],
+    ] as const) {
+      await using both = await startService(["llama"], { apiKeysFile: shared.file, prefixCache: setting });
+      const cachedFor = async (name: string) => {
+        const asked = request(both.url)
+          .post(chat)
+          .set("Authorization", `Bearer ${shared.secrets[name] ?? ""}`);
+        const answered = (await asked.send({ messages: said, max_tokens: 1 })).body as {
+          usage: { prompt_tokens_details: { cached_tokens: number } };
+        };
+        return answered.usage.prompt_tokens_details.cached_tokens;
+      };
+      assert.equal(await cachedFor("alice"), 0);
+      assert.equal((await cachedFor("eve")) > 0, isShared);
+      assert.ok((await cachedFor("alice")) > 20, "but one's own are");
+    }
+  });
+
   test("another's stream (llama-server's resumable streams): to another key it does not exist", async () => {
     const shared = await keysFile({ alice: "chat", eve: "chat" });
     await using both = await startService(["llama"], { apiKeysFile: shared.file });
