@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import { scrape, type Scrape } from "../support/metrics.ts";
 import { frame, RawSocket } from "../support/raw-socket.ts";
@@ -46,10 +45,11 @@ describe("a client that floods the server", { timeout: 60_000 }, () => {
       await canary.take("started", id);
       const before = work(await scrape(service.url));
       using attacker = await RawSocket.open(service.url, path);
+      const ended = new Promise((resolve) => attacker.socket.once("close", resolve));
       const message = frame({ opcode: text, payload });
       attacker.write(Buffer.concat(Array.from({ length: flood }, () => message)));
       assert.equal(await attacker.closeCode(), code);
-      await once(attacker.socket, "close");
+      await ended;
       const done = work(await scrape(service.url)) - before;
       assert.ok(done < mostWork, `${done} messages were handled or sent`);
       assert.equal((await canary.take("done", id)).text_sha256, undisturbed);
