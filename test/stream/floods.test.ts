@@ -57,8 +57,9 @@ describe("a client that floods the server", { timeout: 60_000 }, () => {
   }
 
   test("with large requests that wait on /v1/responses: no more than a few are kept", async () => {
-    using attacker = await RawSocket.open(service.url, "/v1/responses");
-    const body = { type: "response.create", model: "llama", input: "x ".repeat(500_000) };
+    await using small = await startService(["gpt2"], { maxMessageBytes: 16_384 });
+    using attacker = await RawSocket.open(small.url, "/v1/responses");
+    const body = { type: "response.create", model: "gpt2", input: "x ".repeat(8_000) };
     const message = frame({ opcode: text, payload: JSON.stringify(body) });
     for (let count = 0; count < 6; count++) attacker.write(message);
     const codes: string[] = [];
