@@ -7,7 +7,10 @@ import { chooseSlot, commonPrefixLength, Slot } from "../../src/models/runner/sl
 const tokens = fc.array(fc.nat({ max: 3 }), { maxLength: 12 });
 
 const slotTables = fc
-  .array(fc.record({ held: tokens, busy: fc.boolean(), lastUsed: fc.nat({ max: 9 }), scope: fc.constantFrom("a", "b") }), { minLength: 1, maxLength: 5 })
+  .array(fc.record({ held: tokens, busy: fc.boolean(), lastUsed: fc.nat({ max: 9 }), scope: fc.constantFrom("a", "b") }), {
+    minLength: 1,
+    maxLength: 5,
+  })
   .map((entries) =>
     entries.map(({ held, busy, lastUsed, scope }, id) => {
       const slot = new Slot(id, 64);

@@ -43,12 +43,15 @@ describe("incidents of others: requests that come from elsewhere", { timeout: 12
 
   test("a foreign Host on the metrics port: refused as well", async () => {
     const found: string[] = [];
-    const log = pino({ level: "info" }, {
-      write: (line: string) => {
-        const { metrics_url: url } = JSON.parse(line) as { metrics_url?: string };
-        if (url !== undefined) found.push(url);
+    const log = pino(
+      { level: "info" },
+      {
+        write: (line: string) => {
+          const { metrics_url: url } = JSON.parse(line) as { metrics_url?: string };
+          if (url !== undefined) found.push(url);
+        },
       },
-    });
+    );
     await using apart = await startService(["gpt2"], { metricsPort: 0 }, log);
     const url = new URL(found[0] ?? assert.fail("it says where"));
     assert.notEqual(url.port, new URL(apart.url).port);

@@ -79,7 +79,9 @@ describe("incidents of others: what belongs to another key", { timeout: 120_000 
 
   test("another's prompts (CVE-2025-46570): none is in the cache, however right the guess", async () => {
     const shared = await keysFile({ alice: "chat", eve: "chat" });
-    const said = [{ role: "user", content: "My PIN is 4711, keep it to yourself. What should I cook for Grandmother's birthday?" }];
+    const said = [
+      { role: "user", content: "My PIN is 4711, keep it to yourself. What should I cook for Grandmother's birthday?" },
+    ];
     for (const [setting, isShared] of [
       ["key", false],
       ["shared", true],

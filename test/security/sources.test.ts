@@ -29,7 +29,13 @@ describe("incidents of others: a registry that means no good", () => {
 
   function pull(): Promise<PulledModel> {
     return pullModel({
-      request: { source: `oci://${new URL(server.url).host}/a/model:v1`, definition: {}, folder, localFile: "copy", existing: "again" },
+      request: {
+        source: `oci://${new URL(server.url).host}/a/model:v1`,
+        definition: {},
+        folder,
+        localFile: "copy",
+        existing: "again",
+      },
       settings: {
         huggingFace: new URL("https://huggingface.co"),
         huggingFaceToken: undefined,

@@ -47,21 +47,25 @@ for (const escape of escapes) {
   });
 }
 
-test("a template that is harmless until it is asked the wrong thing: the runner is killed, the server lives", {
-  timeout: 120_000,
-}, async () => {
-  const path = join(await mkdtemp(join(tmpdir(), "llamapod-template-")), "sly.gguf");
-  const sly = `{% if messages[0]['content'] == 'loop' %}${endlessTemplate}{% endif %}{{ messages[0]['content'] }}`;
-  await modelWithTemplate(path, sly);
-  const folder = await modelsFolder({});
-  await symlink(path, join(folder, "sly.gguf"));
-  await using service = await serveFolder(folder, { model: "sly" });
-  const ask = (content: string) =>
-    request(service.url)
-      .post("/v1/chat/completions")
-      .send({ messages: [{ role: "user", content }], max_tokens: 1 });
-  assert.equal((await ask("hello")).status, 200);
-  const looped = await ask("loop");
-  assert.deepEqual([looped.status, (looped.body as { error: { code: string } }).error.code], [502, "runner_crashed"]);
-  assert.equal((await ask("hello again")).status, 200);
-});
+test(
+  "a template that is harmless until it is asked the wrong thing: the runner is killed, the server lives",
+  {
+    timeout: 120_000,
+  },
+  async () => {
+    const path = join(await mkdtemp(join(tmpdir(), "llamapod-template-")), "sly.gguf");
+    const sly = `{% if messages[0]['content'] == 'loop' %}${endlessTemplate}{% endif %}{{ messages[0]['content'] }}`;
+    await modelWithTemplate(path, sly);
+    const folder = await modelsFolder({});
+    await symlink(path, join(folder, "sly.gguf"));
+    await using service = await serveFolder(folder, { model: "sly" });
+    const ask = (content: string) =>
+      request(service.url)
+        .post("/v1/chat/completions")
+        .send({ messages: [{ role: "user", content }], max_tokens: 1 });
+    assert.equal((await ask("hello")).status, 200);
+    const looped = await ask("loop");
+    assert.deepEqual([looped.status, (looped.body as { error: { code: string } }).error.code], [502, "runner_crashed"]);
+    assert.equal((await ask("hello again")).status, 200);
+  },
+);
