@@ -67,8 +67,10 @@ describe("a client that floods the server", { timeout: 60_000 }, () => {
       const answer = await attacker.frame();
       assert.ok(answer !== undefined, "the connection lives");
       if (answer.opcode !== text) continue;
-      const { error } = JSON.parse(answer.payload.toString()) as { error?: { code: string } };
-      if (error !== undefined) codes.push(error.code);
+      type Failing = { error?: { code: string } };
+      const { error, response } = JSON.parse(answer.payload.toString()) as Failing & { response?: Failing };
+      const failed = error ?? response?.error;
+      if (failed !== undefined) codes.push(failed.code);
     }
     assert.ok(codes.includes("too_many_generations"), codes.join());
     assert.ok(codes.includes("context_length_exceeded"), codes.join());
