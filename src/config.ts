@@ -109,7 +109,9 @@ const schema = z.strictObject({
   maxBufferedBytes: count(16_384)
     .default(1024 * 1024)
     .describe("bytes that may wait in a connection for a client that does not read them, at most"),
-  stallSeconds: seconds(1).default(60).describe("time after which a connection is closed whose client reads nothing of what waits"),
+  stallSeconds: seconds(1)
+    .default(60)
+    .describe("time after which a connection is closed whose client reads nothing of what waits"),
   heartbeatSeconds: seconds(1).default(20).describe("time between pings on a WebSocket; two without an answer end it"),
   idleSeconds: seconds(1).default(600).describe("time after which a WebSocket is closed on which nothing is said or read"),
   headerSeconds: seconds(1).default(5).describe("time that the headers of a request may take to arrive"),

@@ -159,6 +159,9 @@ test("a prompt of a megabyte of control tokens is refused, and the answer beside
     raw: "context_length_exceeded",
     chat: "context_length_exceeded",
   });
+  await runner.stop(10_000);
+});
+
 test("a server that stands still itself does not take its runner for silent", async () => {
   const { runner, until } = await start(await tinyModel("gpt2"), 3_000);
   await until("ready");

@@ -6,6 +6,11 @@ import { greedy, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
 
 const text = 1;
+
+/** As much of an event as tells why a response has failed. */
+interface Failing {
+  readonly error?: { readonly code: string };
+}
 const flood = 20_000;
 
 /** What the server does for it: messages taken in, and messages made. */
@@ -67,7 +72,6 @@ describe("a client that floods the server", { timeout: 60_000 }, () => {
       const answer = await attacker.frame();
       assert.ok(answer !== undefined, "the connection lives");
       if (answer.opcode !== text) continue;
-      type Failing = { error?: { code: string } };
       const { error, response } = JSON.parse(answer.payload.toString()) as Failing & { response?: Failing };
       const failed = error ?? response?.error;
       if (failed !== undefined) codes.push(failed.code);
