@@ -48,6 +48,8 @@ function withHome(path: string): string {
   return path.startsWith("~/") ? join(homedir(), path.slice(2)) : path;
 }
 
+const prefixCaches = ["key", "shared"] as const;
+
 /** Every setting, once: its name, its bounds, its default, and what the help says. */
 const schema = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
@@ -71,6 +73,10 @@ const schema = z.strictObject({
   exitOnFailedStart: onOrOff
     .default(false)
     .describe("end when the first model cannot be loaded, for something that then starts the server anew or another one"),
+  prefixCache: z
+    .enum(prefixCaches)
+    .default("key")
+    .describe("whose prompts are reused: those of the same key, or shared between all; how fast an answer comes tells of that"),
   maxResident: count(1).default(16).describe("models that are loaded at the same time, at most, where memory allows"),
   memoryBudget: bytes.optional().describe("main memory for all models, such as 12GiB (default: what the machine has)"),
   memoryReserve: bytes.default(512 * 1024 * 1024).describe("main memory that models leave free, in bytes or such as 1GiB"),
@@ -103,6 +109,12 @@ const schema = z.strictObject({
   maxTotalLogBytes: count(1_024)
     .default(256 * 1024 * 1024)
     .describe("memory that all answers may take, ended ones that can still be resumed included"),
+  maxBufferedBytes: count(16_384)
+    .default(1024 * 1024)
+    .describe("bytes that may wait in a connection for a client that does not read them, at most"),
+  stallSeconds: seconds(1)
+    .default(60)
+    .describe("time after which a connection is closed whose client reads nothing of what waits"),
   heartbeatSeconds: seconds(1).default(20).describe("time between pings on a WebSocket; two without an answer end it"),
   idleSeconds: seconds(1).default(600).describe("time after which a WebSocket is closed on which nothing is said or read"),
   headerSeconds: seconds(1).default(5).describe("time that the headers of a request may take to arrive"),

@@ -75,6 +75,7 @@ export class Service {
     const pool = new Pool(config, catalogue, metrics, log);
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, log, {
+      prefixCache: config.prefixCache,
       graceMs: config.graceSeconds * 1_000,
       retentionMs: config.retentionSeconds * 1_000,
       limits: config,
@@ -130,13 +131,19 @@ export class Service {
     this.#pool.drain();
     this.#listener.notifyDraining(this.#drainSeconds * 1_000);
     const deadline = performance.now() + this.#drainSeconds * 1_000;
-    while (this.#generations.activeCount > 0 && performance.now() < deadline && !this.#hurry) {
+    while (this.#isBusy && performance.now() < deadline && !this.#hurry) {
       await new Promise((resolve) => setTimeout(resolve, drainCheckMs));
     }
     // In this order: what the pool ends is still told to its readers.
-    await Promise.all([this.#pool.close(), this.#listener.close()]);
+    const restMs = this.#hurry ? 0 : Math.max(0, deadline - performance.now());
+    await Promise.all([this.#pool.close(), this.#listener.close(restMs)]);
     this.#metrics.close();
     await this.#tracing.close();
+  }
+
+  /** Whether an answer is made, or still on its way to a reader. */
+  get #isBusy(): boolean {
+    return this.#generations.activeCount > 0 || this.#generations.lateCount > 0 || this.#listener.bufferedBytes > 0;
   }
 
   /** Lets a `stop` that is under way wait no longer. */

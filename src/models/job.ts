@@ -14,6 +14,8 @@ export interface JobRequest {
   readonly namesModel: boolean;
   /** Whom it is for: clients take turns. */
   readonly client: string;
+  /** Requests of one scope may be given what is kept of each other's prompts. */
+  readonly cacheScope: string;
   /** The greater is served first; 0 is ordinary. */
   readonly priority: number;
   readonly prompt: Prompt;
@@ -132,11 +134,12 @@ export class Job {
   }
 
   command(): GenerateCommand {
-    const { id, requestId, prompt, sampling, maxTokens, stop, ignoreEndOfTurn, format } = this.request;
+    const { id, requestId, cacheScope, prompt, sampling, maxTokens, stop, ignoreEndOfTurn, format } = this.request;
     return {
       type: "generate",
       id,
       requestId,
+      cacheScope,
       prompt: prompt.kind === "chat" ? { ...prompt, messages: [...prompt.messages] } : prompt,
       sampling,
       maxTokens,

@@ -16,6 +16,8 @@ export interface Limits {
   readonly maxGraceSeconds: number;
   readonly maxLogBytes: number;
   readonly maxTotalLogBytes: number;
+  readonly maxBufferedBytes: number;
+  readonly stallSeconds: number;
   readonly heartbeatSeconds: number;
   readonly idleSeconds: number;
   readonly headerSeconds: number;
@@ -40,6 +42,8 @@ export const beyond = {
   maxGraceSeconds: "`grace_too_long`",
   maxLogBytes: "`answer_too_long`",
   maxTotalLogBytes: "`overloaded`",
+  maxBufferedBytes: "1013",
+  stallSeconds: "1013",
   heartbeatSeconds: "1006",
   idleSeconds: "4408",
   headerSeconds: "408",

@@ -41,6 +41,8 @@ const generateCommand = z.strictObject({
   id: z.string(),
   /** For the log. */
   requestId: z.string(),
+  /** Whose it is: nobody else's tokens are found in a slot. It says nothing of who that is. */
+  cacheScope: z.string(),
   prompt: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("chat"), messages: z.array(chatMessage), tools: toolUse.optional() }),
     z.strictObject({ kind: z.literal("text"), text: z.string() }),

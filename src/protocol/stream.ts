@@ -15,6 +15,8 @@ export const subprotocol = "llamapod.v1";
 export const closeCodes = {
   goingAway: 1001,
   unsupportedData: 1003,
+  /** The client does not read, or not fast enough for what it asks. */
+  tooSlow: 1013,
   tooManyBadMessages: 4400,
   idle: 4408,
   tooManyMessages: 4429,

@@ -25,7 +25,7 @@ export function guard(request: IncomingMessage, settings: GuardSettings): void {
     );
   }
   const { origin } = request.headers;
-  if (origin === undefined || settings.allowedOrigins.includes(origin) || isSameOrigin(origin, host)) return;
+  if (origin === undefined || settings.allowedOrigins.includes(origin) || isSameOrigin(origin, host, schemeOf(request))) return;
   throw new LlamapodError(
     "origin_not_allowed",
     `Pages of ${origin} may not use this server. Start it with --allowed-origins ${origin} if they should.`,
@@ -36,9 +36,19 @@ function hostName(host: string): string | undefined {
   return parseUrl(`http://${host}`)?.hostname;
 }
 
-/** The page's own server may have a TLS proxy before it, so the scheme does not count. */
-function isSameOrigin(origin: string, host: string): boolean {
-  return parseUrl(origin)?.host === host.toLowerCase();
+/**
+ * How the client has reached this server, as far as a proxy with TLS before it says so. Without that it is not known. No page can
+ * make the header up: a browser asks first, and is refused.
+ */
+function schemeOf({ headers }: IncomingMessage): string | undefined {
+  const forwarded = [headers["x-forwarded-proto"]].flat()[0]?.split(",")[0]?.trim().toLowerCase();
+  return forwarded === undefined || forwarded === "" ? undefined : `${forwarded}:`;
+}
+
+/** A page that came without TLS may be anybody's, and is another origin than the one with TLS. */
+function isSameOrigin(origin: string, host: string, scheme: string | undefined): boolean {
+  const page = parseUrl(origin);
+  return page?.host === host.toLowerCase() && (scheme === undefined || page.protocol === scheme);
 }
 
 function parseUrl(text: string): URL | undefined {

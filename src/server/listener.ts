@@ -63,20 +63,36 @@ export class Listener {
     this.#sockets.notifyDraining(reconnectAfterMs);
   }
 
-  async close(): Promise<void> {
+  /** What waits in all WebSockets to be sent. */
+  get bufferedBytes(): number {
+    return this.#sockets.bufferedBytes;
+  }
+
+  /** @param patienceMs how long responses under way may take to be read */
+  async close(patienceMs: number): Promise<void> {
     this.#sockets.close();
     for (const server of this.#metrics) {
       server.close();
       server.closeAllConnections();
     }
     const closed = new Promise((resolve) => this.http.close(resolve));
+    const timers = [
+      setInterval(() => {
+        this.http.closeIdleConnections();
+      }, idleCheckMs),
+      setTimeout(() => {
+        this.#sockets.terminate();
+      }, closeGraceMs),
+      setTimeout(
+        () => {
+          this.http.closeAllConnections();
+        },
+        Math.max(patienceMs, closeGraceMs),
+      ),
+    ];
     this.http.closeIdleConnections();
-    const deadline = setTimeout(() => {
-      this.http.closeAllConnections();
-      this.#sockets.terminate();
-    }, closeGraceMs);
     await closed;
-    clearTimeout(deadline);
+    for (const timer of timers) clearTimeout(timer);
   }
 }
 
@@ -88,6 +104,9 @@ async function listenOn(server: Server, options: ListenOptions): Promise<number>
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
 }
+
+/** A connection whose response has ended is closed as soon as that is seen. */
+const idleCheckMs = 100;
 
 /** What is still open then is cut. */
 const closeGraceMs = 2_000;

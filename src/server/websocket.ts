@@ -5,27 +5,29 @@ import type { ConnectionMeasurement } from "../health/metrics/connection-metrics
 import type { Caller } from "../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { closeCodes, subprotocol } from "../protocol/stream.ts";
-import { Session, type SessionContext, type SocketSession, type Transport } from "../stream/session.ts";
+import { Session, type SessionContext, type SocketSession } from "../stream/session.ts";
 import type { ServerContext } from "./context.ts";
 import { requestIdHeader, type Correlation } from "./correlation.ts";
 import { guard } from "./guard.ts";
+import { keepAlive } from "./heartbeat.ts";
 import type { Responder } from "./openai/responses/responder.ts";
 import { ResponsesSession } from "./openai/responses/session.ts";
 import { errorEnvelope } from "./problem.ts";
+import { SocketTransport } from "./socket-transport.ts";
 
 /** The WebSockets that are served, by path. */
 const paths = { stream: "/v1/stream", responses: "/v1/responses" } as const;
 
 type Path = (typeof paths)[keyof typeof paths];
 
-/** Pings without an answer after which a connection is dead. */
-const toleratedSilence = 2;
-
-/** Bytes that may wait in a socket before nothing more is added. The model goes on; the log keeps what follows. */
-const congestionBytes = 256 * 1024;
-
 /** Pieces in which the network may deliver a message: more is an attack on memory. */
-const maxBufferedChunks = 4_096;
+const fewestBufferedChunks = 4_096;
+
+/** Bytes of a piece, on average, in the largest of messages. */
+const fewestChunkBytes = 256;
+
+/** How long a client may take to answer a close frame before it is cut. The types of ws do not know it. */
+const closing = { closeTimeout: 2_000 };
 
 /** What a client is told that finds all connections taken. */
 const retryAfterFullMs = 5_000;
@@ -44,6 +46,8 @@ export class WebSockets {
   readonly #sessions = new Map<WebSocket, SocketSession>();
   /** Connections of each caller. */
   readonly #connections = new Map<string, number>();
+  /** Known when the server is about to go. */
+  #reconnectAfterMs: number | undefined;
 
   constructor(server: Server, context: ServerContext, responder: Responder) {
     this.#context = context;
@@ -52,7 +56,8 @@ export class WebSockets {
       noServer: true,
       maxPayload: context.limits.maxMessageBytes,
       maxFragments: context.limits.maxFragments,
-      maxBufferedChunks,
+      maxBufferedChunks: Math.max(fewestBufferedChunks, Math.ceil(context.limits.maxMessageBytes / fewestChunkBytes)),
+      ...closing,
       perMessageDeflate: false,
       // A ticket is never echoed.
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
@@ -66,9 +71,15 @@ export class WebSockets {
     });
   }
 
-  /** Tells every client that the server is about to go. */
+  /** Tells every client, and those that still come, that the server is about to go. */
   notifyDraining(reconnectAfterMs: number): void {
+    this.#reconnectAfterMs = reconnectAfterMs;
     for (const session of this.#sessions.values()) session.notifyDraining(reconnectAfterMs);
+  }
+
+  /** What waits in all of them to be sent. */
+  get bufferedBytes(): number {
+    return this.#measure().bufferedBytes;
   }
 
   close(): void {
@@ -113,7 +124,7 @@ export class WebSockets {
       throw new LlamapodError("not_found", `There is no WebSocket at ${requested ?? ""}; it is at ${paths.stream}.`);
     }
     const { auth } = this.#context;
-    auth.authenticate(request);
+    auth.authenticateUpgrade(request);
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
     if (path === paths.stream && !offered.includes(subprotocol)) {
       throw new LlamapodError(
@@ -153,11 +164,11 @@ export class WebSockets {
 
   #open(socket: WebSocket, { path, caller, correlation }: Admission): void {
     const { metrics, log, limits } = this.#context;
-    const transport = new SocketTransport(socket);
+    const transport = new SocketTransport(socket, limits);
     const session =
       path === paths.stream
         ? new Session(transport, caller, this.#sessionContext(correlation))
-        : new ResponsesSession(transport, caller, this.#responder, metrics.connections, correlation);
+        : new ResponsesSession(transport, caller, this.#responder, limits, metrics.connections, correlation);
     // What is asked for over the connection is its child, and may come hours later.
     correlation.span.rename(`GET ${path}`);
     correlation.span.end();
@@ -166,11 +177,13 @@ export class WebSockets {
       session.drained();
     };
     this.#sessions.set(socket, session);
+    if (this.#reconnectAfterMs !== undefined) session.notifyDraining(this.#reconnectAfterMs);
     const stopHeartbeat = keepAlive(socket, limits.heartbeatSeconds, () => {
       if (session.idleMs > limits.idleSeconds * 1_000) transport.close(closeCodes.idle, "nothing was said for too long");
     });
     socket.on("message", (data, isBinary) => {
-      if (isBinary) socket.close(closeCodes.unsupportedData, "frames must be text");
+      if (!transport.listens) return;
+      if (isBinary) transport.close(closeCodes.unsupportedData, "frames must be text");
       else session.receive(messageText(data));
     });
     socket.on("error", (error) => {
@@ -178,7 +191,7 @@ export class WebSockets {
     });
     socket.on("close", (code) => {
       stopHeartbeat();
-      metrics.connections.closed(code);
+      metrics.connections.closed(transport.closedWith ?? code);
       this.#countConnection(caller, -1);
       this.#sessions.delete(socket);
       session.closed();
@@ -202,55 +215,9 @@ export class WebSockets {
   }
 }
 
-class SocketTransport implements Transport {
-  onDrain: () => void = () => undefined;
-  readonly #socket: WebSocket;
-  /** Somebody has found the socket congested and waits to be told. */
-  #isAwaited = false;
-
-  constructor(socket: WebSocket) {
-    this.#socket = socket;
-  }
-
-  get congested(): boolean {
-    const isFull = this.#socket.bufferedAmount > congestionBytes;
-    this.#isAwaited ||= isFull;
-    return isFull;
-  }
-
-  send(text: string): void {
-    this.#socket.send(text, () => {
-      if (!this.#isAwaited || this.#socket.bufferedAmount > congestionBytes) return;
-      this.#isAwaited = false;
-      this.onDrain();
-    });
-  }
-
-  close(code: number, reason: string): void {
-    this.#socket.close(code, reason);
-  }
-}
-
 function messageText(data: RawData): string {
   if (Array.isArray(data)) return Buffer.concat(data).toString("utf8");
   return (Buffer.isBuffer(data) ? data : Buffer.from(data)).toString("utf8");
-}
-
-/** Node never times out an upgraded socket by itself. */
-function keepAlive(socket: WebSocket, everySeconds: number, onBeat: () => void): () => void {
-  let unanswered = 0;
-  socket.on("pong", () => {
-    unanswered = 0;
-  });
-  const timer = setInterval(() => {
-    if (unanswered >= toleratedSilence) socket.terminate();
-    unanswered++;
-    socket.ping();
-    onBeat();
-  }, everySeconds * 1_000);
-  return () => {
-    clearInterval(timer);
-  };
 }
 
 /** Answers an upgrade that is not granted with an HTTP error. */

@@ -28,6 +28,14 @@ export interface Subscriber {
   superseded?(): void;
 }
 
+/** Who keeps a generation. */
+export interface Keeper {
+  /** The log takes so many bytes more. */
+  grown(bytes: number): void;
+  /** Told once, when the log is complete. */
+  ended(generation: Generation): void;
+}
+
 /** Deltas are merged up to this many characters a frame, when a reader catches up. */
 const mergedCharacters = 16_384;
 
@@ -51,7 +59,7 @@ export class Generation implements JobObserver {
   readonly #calls: CallReader | undefined;
   readonly #maxBytes: number;
   readonly #subscribers = new Set<Subscriber>();
-  readonly #ended: (generation: Generation) => void;
+  readonly #keeper: Keeper;
   readonly #log: Frame[] = [];
   readonly #hash = createHash("sha256");
   readonly #acceptedAt = performance.now();
@@ -70,23 +78,15 @@ export class Generation implements JobObserver {
   /**
    * @param calls finds the calls in what the model writes, where it has tools
    * @param maxBytes of its log, beyond which it ends in an error
-   * @param onEnded told once, when the log is complete
    */
-  constructor(
-    id: string,
-    origin: Origin,
-    metrics: Metrics,
-    calls: CallReader | undefined,
-    maxBytes: number,
-    onEnded: (generation: Generation) => void,
-  ) {
+  constructor(id: string, origin: Origin, metrics: Metrics, calls: CallReader | undefined, maxBytes: number, keeper: Keeper) {
     this.id = id;
     this.origin = origin;
     this.#metrics = metrics;
     this.#trace = new GenerationTrace(origin.span, id, this.#acceptedAt);
     this.#calls = calls;
     this.#maxBytes = maxBytes;
-    this.#ended = onEnded;
+    this.#keeper = keeper;
   }
 
   get hasEnded(): boolean {
@@ -219,7 +219,7 @@ export class Generation implements JobObserver {
       undefined,
     );
     this.#append({ type: "done", finish_reason: reason, usage, timings, text_sha256: this.#hash.digest("hex") });
-    this.#ended(this);
+    this.#keeper.ended(this);
   }
 
   failed(error: LlamapodError): void {
@@ -227,7 +227,7 @@ export class Generation implements JobObserver {
     this.#end(error.code);
     this.#trace.ended({}, error.code);
     this.#append(errorMessage(error));
-    this.#ended(this);
+    this.#keeper.ended(this);
   }
 
   #end(ending: "ok" | "cancelled" | ErrorCode): void {
@@ -245,9 +245,11 @@ export class Generation implements JobObserver {
 
   #append(event: WithoutAddress<Logged>): void {
     const seq = this.#log.length + 1;
-    this.#bytes += eventBytes + (event.type === "delta" ? bytesOf(event) : 0);
+    const bytes = eventBytes + (event.type === "delta" ? bytesOf(event) : 0);
+    this.#bytes += bytes;
     this.#log.push({ ...event, id: this.id, first: seq, seq });
     for (const subscriber of [...this.#subscribers]) subscriber.advanced();
+    this.#keeper.grown(bytes);
   }
 }
 

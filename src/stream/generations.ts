@@ -8,6 +8,7 @@ import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import type { AnswerFormat, Prompt, Sampling } from "../protocol/request.ts";
 import { CallReader } from "./calls/call-reader.ts";
 import { Generation, type Origin } from "./generation.ts";
+import { Readers } from "./readers.ts";
 import { checkRequest } from "./request-limits.ts";
 
 /** A request as every door hands it over. Absent sampling values get their defaults. */
@@ -33,6 +34,8 @@ export interface Detachment {
 
 export interface GenerationSettings {
   readonly limits: Limits;
+  /** Whose prompts are reused. */
+  readonly prefixCache: "key" | "shared";
   /** How long an answer goes on that nobody reads, in milliseconds. */
   readonly graceMs: number;
   /** How long the log of an ended answer is kept, in milliseconds. */
@@ -65,6 +68,8 @@ interface Entry {
   readonly owner: string;
   readonly fingerprint: string;
   readonly detachment: Detachment;
+  /** Those who have not acknowledged its end. */
+  readonly readers: Readers;
   timer: NodeJS.Timeout | undefined;
   /** A cancellation may come before the job has reached the pool. */
   cancelled: boolean;
@@ -78,6 +83,8 @@ export class Generations {
   readonly #settings: GenerationSettings;
   readonly #entries = new Map<string, Entry>();
   readonly #expired = new Set<string>();
+  /** What all logs together take of memory, about. */
+  #bytes = 0;
 
   constructor(pool: Pool, metrics: Metrics, log: Logger, settings: GenerationSettings) {
     this.#pool = pool;
@@ -86,13 +93,18 @@ export class Generations {
     this.#settings = settings;
     metrics.observeStreams(() => ({
       detached: this.#active().filter(({ generation }) => generation.subscriberCount === 0).length,
-      replayBytes: this.#bytes(),
+      replayBytes: this.#bytes,
     }));
   }
 
   /** How many have not ended yet. */
   get activeCount(): number {
     return this.#active().length;
+  }
+
+  /** How many have ended, and are still being read. */
+  get lateCount(): number {
+    return [...this.#entries.values()].filter(({ generation }) => generation.hasEnded && generation.subscriberCount > 0).length;
   }
 
   /**
@@ -114,18 +126,33 @@ export class Generations {
     }
     checkRequest(request, detachment, this.#settings.limits);
     this.#checkRoom(owner);
-    clearTimeout(known?.timer);
+    if (known !== undefined) this.#remove(key, known);
     const { maxLogBytes } = this.#settings.limits;
-    const generation = new Generation(id, origin, this.#metrics, callReader(request.prompt), maxLogBytes, ({ ending, error }) => {
-      this.#keep(key);
-      this.#log.info(
-        { request_id: origin.requestId, trace_id: origin.span.traceId, generation: id, ...ending },
-        "generation ended",
-      );
-      // What it failed of may be unknown to the pool.
-      if (error !== undefined) this.#pool.cancel(entry.jobId);
+    const generation = new Generation(id, origin, this.#metrics, callReader(request.prompt), maxLogBytes, {
+      grown: (bytes) => {
+        this.#bytes += bytes;
+        this.#makeRoom();
+      },
+      ended: ({ ending, error }) => {
+        this.#keep(key);
+        this.#log.info(
+          { request_id: origin.requestId, trace_id: origin.span.traceId, generation: id, ...ending },
+          "generation ended",
+        );
+        // What it failed of may be unknown to the pool.
+        if (error !== undefined) this.#pool.cancel(entry.jobId);
+      },
     });
-    const entry: Entry = { generation, jobId: randomUUID(), owner, fingerprint, detachment, timer: undefined, cancelled: false };
+    const entry: Entry = {
+      generation,
+      jobId: randomUUID(),
+      owner,
+      fingerprint,
+      detachment,
+      readers: new Readers(),
+      timer: undefined,
+      cancelled: false,
+    };
     this.#entries.set(key, entry);
     this.#submit(owner, entry, request).catch((thrown: unknown) => {
       generation.failed(toLlamapodError(thrown));
@@ -164,11 +191,17 @@ export class Generations {
     }, graceMs);
   }
 
-  /** The owner has everything up to `seq`: a complete log need not be kept any longer. */
-  acknowledge(owner: string, id: string, seq: number): void {
+  /** Somebody begins to read over this connection, as `reader` if that may have several. The log is kept until all have acknowledged it. */
+  joined(owner: string, id: string, connection: symbol, reader?: string): void {
+    this.#entries.get(keyOf(owner, id))?.readers.joined(connection, reader);
+  }
+
+  /** Who reads over this connection has everything up to `seq`: a complete log that all have need not be kept any longer. */
+  acknowledge(owner: string, id: string, connection: symbol, seq: number): void {
     const key = keyOf(owner, id);
-    const generation = this.#entries.get(key)?.generation;
-    if (generation?.hasEnded === true && seq >= generation.lastSeq) this.#forget(key);
+    const entry = this.#entries.get(key);
+    if (entry?.generation.hasEnded !== true || seq < entry.generation.lastSeq) return;
+    if (entry.readers.left(connection) && entry.readers.isEmpty) this.#forget(key);
   }
 
   async #submit(owner: string, entry: Entry, request: GenerationRequest): Promise<void> {
@@ -182,6 +215,7 @@ export class Generations {
       modelId,
       namesModel: request.model !== undefined,
       client: owner,
+      cacheScope: this.#settings.prefixCache === "shared" ? "" : createHash("sha256").update(owner).digest("base64url"),
       priority: request.priority,
       prompt,
       sampling: { ...samplingDefaults, seed: randomInt(2 ** 32), ...definition.sampling, ...request.sampling },
@@ -198,11 +232,6 @@ export class Generations {
     return [...this.#entries.values()].filter(({ generation }) => !generation.hasEnded);
   }
 
-  /** What all logs together take of memory. */
-  #bytes(): number {
-    return [...this.#entries.values()].reduce((sum, { generation }) => sum + generation.bytes, 0);
-  }
-
   #checkRoom(owner: string): void {
     const { maxGenerations, maxGenerationsPerClient, maxTotalLogBytes } = this.#settings.limits;
     const active = this.#active();
@@ -210,10 +239,8 @@ export class Generations {
       const message = `You have ${maxGenerationsPerClient} answers under way, which is the limit. Wait for one to end, or cancel one.`;
       throw new LlamapodError("too_many_generations", message, { retryAfterMs: retryAfterFullMs });
     }
-    if (
-      active.length >= maxGenerations ||
-      active.reduce((sum, { generation }) => sum + generation.bytes, 0) >= maxTotalLogBytes
-    ) {
+    const activeBytes = active.reduce((sum, { generation }) => sum + generation.bytes, 0);
+    if (active.length >= maxGenerations || activeBytes >= maxTotalLogBytes) {
       throw new LlamapodError("overloaded", "The server has as many answers under way as it can hold.", {
         retryAfterMs: retryAfterFullMs,
       });
@@ -227,27 +254,45 @@ export class Generations {
     entry.timer = setTimeout(() => {
       this.#forget(key);
     }, this.#settings.retentionMs).unref();
-    this.#forgetOldest();
+    const ended = [...this.#entries.values()].filter(({ generation }) => generation.hasEnded).length;
+    if (ended > keptLogs) this.#forgetOldest();
   }
 
   #forget(key: string): void {
-    clearTimeout(this.#entries.get(key)?.timer);
-    this.#entries.delete(key);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#remove(key, entry);
     this.#expired.add(key);
     const [oldest] = this.#expired;
     if (this.#expired.size > rememberedIds && oldest !== undefined) this.#expired.delete(oldest);
   }
 
-  #forgetOldest(): void {
-    const ended = [...this.#entries].filter(([, { generation }]) => generation.hasEnded);
-    let count = ended.length;
-    let bytes = this.#bytes();
-    for (const [key, { generation }] of ended) {
-      if (count <= keptLogs && bytes <= this.#settings.limits.maxTotalLogBytes) break;
-      count--;
-      bytes -= generation.bytes;
-      this.#forget(key);
+  #remove(key: string, { timer, generation }: Entry): void {
+    clearTimeout(timer);
+    this.#entries.delete(key);
+    this.#bytes -= generation.bytes;
+  }
+
+  /** Beyond the budget ended logs go, the oldest first; where that is not enough, the largest answer under way ends. */
+  #makeRoom(): void {
+    const { maxTotalLogBytes } = this.#settings.limits;
+    while (this.#bytes > maxTotalLogBytes) {
+      if (this.#forgetOldest()) continue;
+      const largest = this.#active().reduce((most, entry) => (entry.generation.bytes > most.generation.bytes ? entry : most));
+      const message = "All answers together take more of the server's memory than it has for them, and this is the longest one.";
+      largest.generation.failed(new LlamapodError("overloaded", message, { retryAfterMs: retryAfterFullMs }));
+      return;
     }
+  }
+
+  /** @returns whether there was one */
+  #forgetOldest(): boolean {
+    for (const [key, { generation }] of this.#entries) {
+      if (!generation.hasEnded) continue;
+      this.#forget(key);
+      return true;
+    }
+    return false;
   }
 }
 

@@ -7,7 +7,6 @@ import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { limitsOnWire, type Limits } from "../protocol/limits.ts";
 import {
   clientMessage,
-  closeCodes,
   generationId,
   subprotocol,
   type ClientMessage,
@@ -20,7 +19,7 @@ import { answerFormatOf } from "./answer-format.ts";
 import { errorMessage, type Generation, type Origin } from "./generation.ts";
 import type { GenerationRequest, Generations } from "./generations.ts";
 import { samplingOf } from "./sampling.ts";
-import { Rate } from "./rate.ts";
+import { Conduct } from "./conduct.ts";
 import { toolUseOf } from "./tool-use.ts";
 import { Throttle } from "./throttle.ts";
 
@@ -29,6 +28,7 @@ export interface Transport {
   /** Whether so much is waiting to be written that nothing should be added. `onDrain` follows. */
   readonly congested: boolean;
   send(text: string): void;
+  /** Nothing is sent, and nothing that comes is handed on, after it. */
   close(code: number, reason: string): void;
 }
 
@@ -49,12 +49,6 @@ interface Attachment {
   cursor: number;
   readonly detach: () => void;
 }
-
-/** So many messages that are refused, for being bad or too many, in so long a time end the connection. */
-const tolerated = { count: 10, withinMs: 10_000 } as const;
-
-/** A client that takes up many answers at once may for a moment send more messages than the limit. */
-const burstSeconds = 2;
 
 /** `queued` is told at most this often, in milliseconds. */
 const queuedEveryMs = 1_000;
@@ -77,17 +71,17 @@ export class Session implements SocketSession {
   readonly #transport: Transport;
   readonly #context: SessionContext;
   readonly #caller: Caller;
+  readonly #connection = Symbol("connection");
   readonly #attachments = new Map<string, Attachment>();
   readonly #stopModelEvents: () => void;
-  readonly #rate: Rate;
-  #refusalTimes: readonly number[] = [];
+  readonly #conduct: Conduct;
   #lastMessageAt = performance.now();
 
   constructor(transport: Transport, caller: Caller, context: SessionContext) {
     this.#transport = transport;
     this.#caller = caller;
     this.#context = context;
-    this.#rate = new Rate(context.limits.maxMessagesPerSecond, burstSeconds);
+    this.#conduct = new Conduct(context.limits.maxMessagesPerSecond);
     this.#send({
       type: "hello",
       protocol: subprotocol,
@@ -122,9 +116,12 @@ export class Session implements SocketSession {
       id = addressed.safeParse(value).data?.id;
       const message = validate(value);
       type = message.type;
-      if (this.#rate.take()) this.#handle(message);
-      // Acknowledgements are cumulative: the next one says the same and more.
-      else if (message.type !== "ack") throw this.#tooManyMessages();
+      if (message.type === "ack") {
+        if (!this.#conduct.takeAcknowledgement()) return;
+      } else {
+        this.#conduct.take();
+      }
+      this.#handle(message);
     } catch (thrown) {
       this.#complain(toLlamapodError(thrown), id);
     } finally {
@@ -155,7 +152,7 @@ export class Session implements SocketSession {
         this.#resume(message);
         break;
       case "ack":
-        generations.acknowledge(this.#caller.id, message.id, message.seq);
+        generations.acknowledge(this.#caller.id, message.id, this.#connection, message.seq);
         break;
       case "cancel":
         generations.cancel(this.#caller.id, message.id);
@@ -197,6 +194,7 @@ export class Session implements SocketSession {
     const { id } = generation;
     this.#detach(id);
     if (reader !== undefined) generation.supersede(reader);
+    this.#context.generations.joined(this.#caller.id, id, this.#connection, reader);
     const queued = new Throttle<ServerMessageOf<"queued">>(queuedEveryMs, (message) => {
       this.#send(message);
     });
@@ -248,19 +246,8 @@ export class Session implements SocketSession {
   #complain(error: LlamapodError, id: string | undefined): void {
     this.#context.metrics.refused(error.code);
     this.#send({ ...errorMessage(error), ...(id !== undefined && { id }) });
-    const isTooMany = error.code === "too_many_messages";
-    if (!isTooMany && error.code !== "invalid_json" && error.code !== "invalid_message") return;
-    const now = performance.now();
-    this.#refusalTimes = [...this.#refusalTimes, now].filter((time) => now - time < tolerated.withinMs);
-    if (this.#refusalTimes.length < tolerated.count) return;
-    if (isTooMany) this.#transport.close(closeCodes.tooManyMessages, "too many messages");
-    else this.#transport.close(closeCodes.tooManyBadMessages, "too many bad messages");
-  }
-
-  #tooManyMessages(): LlamapodError {
-    const { maxMessagesPerSecond } = this.#context.limits;
-    const message = `More than ${maxMessagesPerSecond} messages a second are not taken. This one was not handled: send it again.`;
-    return new LlamapodError("too_many_messages", message, { retryAfterMs: 1_000 });
+    const closing = this.#conduct.refused(error.code);
+    if (closing !== undefined) this.#transport.close(closing.code, closing.reason);
   }
 
   #send(message: ServerMessage): void {

@@ -90,6 +90,7 @@ export class Loaded {
       this.#loop.generate({
         type: "generate",
         requestId: id,
+        cacheScope: "",
         prompt: typeof prompt === "string" ? { kind: "text", text: prompt } : prompt,
         sampling: greedy,
         maxTokens: 24,

@@ -136,7 +136,7 @@ test("a command that is none is refused, and not an uncaught exception", async (
 
 test("a prompt of a megabyte of control tokens is refused, and the answer beside it is not held up", async () => {
   const path = await tinyModel("qwen2");
-  const rest = { sampling: greedy, stop: [], ignoreEndOfTurn: true, generated: [] };
+  const rest = { cacheScope: "", sampling: greedy, stop: [], ignoreEndOfTurn: true, generated: [] };
   const ended = new Map<string, EndedEvent>();
   const changes = new EventTarget();
   const { runner, until } = await start(path, 10_000, path, (step) => {
@@ -159,6 +159,17 @@ test("a prompt of a megabyte of control tokens is refused, and the answer beside
     raw: "context_length_exceeded",
     chat: "context_length_exceeded",
   });
+  await runner.stop(10_000);
+});
+
+test("a server that stands still itself does not take its runner for silent", async () => {
+  const { runner, until } = await start(await tinyModel("gpt2"), 3_000);
+  await until("ready");
+  const nothing = new Int32Array(new SharedArrayBuffer(4));
+  Atomics.wait(nothing, 0, 0, 6_000);
+  // Timers that are due, then what the runner has said meanwhile, then timers again.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(runner.state.name, "ready");
   await runner.stop(10_000);
 });
 

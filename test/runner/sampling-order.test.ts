@@ -23,7 +23,7 @@ async function answersOfRunner(family: Family): Promise<number[][]> {
         const id = String(index);
         const prompt = { kind: "text" as const, text };
         const rest = { sampling: greedy, maxTokens, stop: [], ignoreEndOfTurn: true, generated: [] };
-        runner.send({ type: "generate", requestId: id, id, prompt, ...rest });
+        runner.send({ type: "generate", requestId: id, cacheScope: "", id, prompt, ...rest });
       }
     };
     const observer: RunnerObserver = {

@@ -22,6 +22,7 @@ function job(fields: Partial<JobRequest> = {}): Job {
     modelId: "a",
     namesModel: false,
     client: "somebody",
+    cacheScope: "",
     priority: 0,
     prompt: { kind: "text", text: "" },
     sampling: {

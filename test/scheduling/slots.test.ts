@@ -7,32 +7,36 @@ import { chooseSlot, commonPrefixLength, Slot } from "../../src/models/runner/sl
 const tokens = fc.array(fc.nat({ max: 3 }), { maxLength: 12 });
 
 const slotTables = fc
-  .array(fc.record({ held: tokens, busy: fc.boolean(), lastUsed: fc.nat({ max: 9 }) }), { minLength: 1, maxLength: 5 })
+  .array(fc.record({ held: tokens, busy: fc.boolean(), lastUsed: fc.nat({ max: 9 }), scope: fc.constantFrom("a", "b") }), {
+    minLength: 1,
+    maxLength: 5,
+  })
   .map((entries) =>
-    entries.map(({ held, busy, lastUsed }, id) => {
+    entries.map(({ held, busy, lastUsed, scope }, id) => {
       const slot = new Slot(id, 64);
       slot.append(Uint32Array.from(held));
       slot.busy = busy;
+      slot.scope = scope;
       slot.lastUsed = lastUsed;
       return slot;
     }),
   );
 
-test("a slot is free, goes on with the conversation that shares most, and is otherwise empty or the longest unused", () => {
+test("a slot is free, goes on with the conversation of its scope that shares most, and is otherwise empty or the longest unused", () => {
   fc.assert(
     fc.property(slotTables, tokens, (slots, prompted) => {
       const prompt = Uint32Array.from(prompted);
       const free = slots.filter(({ busy }) => !busy);
-      const choice = chooseSlot(slots, prompt);
+      const choice = chooseSlot(slots, "a", prompt);
       if (choice === undefined) return assert.equal(free.length, 0);
       const { slot, commonPrefix } = choice;
       assert.equal(slot.busy, false);
-      assert.equal(commonPrefix, commonPrefixLength(slot.tokens, prompt));
-      const continues = (candidate: Slot) =>
-        commonPrefixLength(candidate.tokens, prompt) * 2 > Math.min(candidate.length, prompt.length);
+      const shared = (candidate: Slot) => (candidate.scope === "a" ? commonPrefixLength(candidate.tokens, prompt) : 0);
+      assert.equal(commonPrefix, shared(slot));
+      const continues = (candidate: Slot) => shared(candidate) * 2 > Math.min(candidate.length, prompt.length);
       const continuing = free.filter(continues);
       if (continuing.length > 0) {
-        assert.equal(commonPrefix, Math.max(...continuing.map((candidate) => commonPrefixLength(candidate.tokens, prompt))));
+        assert.equal(commonPrefix, Math.max(...continuing.map(shared)));
       } else if (free.some(({ length }) => length === 0)) {
         assert.equal(slot.length, 0);
       } else {

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { test } from "node:test";
 import { pino } from "pino";
 import request from "supertest";
-import { greedy, StreamClient } from "../support/stream-client.ts";
+import { WebSocket } from "ws";
+import { Collector } from "../observability/collector.ts";
+import { runnersOf, until } from "../support/processes.ts";
+import { greedy, StreamClient, streamUrl } from "../support/stream-client.ts";
 import { keysFile, startService } from "../support/service.ts";
 
 test("no prompt, answer or key reaches a log, a metric or an error", { timeout: 60_000 }, async () => {
@@ -12,7 +16,10 @@ test("no prompt, answer or key reaches a log, a metric or an error", { timeout: 
   const keys = await keysFile({ alice: "chat,admin" });
   const key = keys.secrets["alice"] ?? "";
   const canary = `canary${randomBytes(12).toString("hex")}`;
-  await using service = await startService(["llama"], { apiKeysFile: keys.file, logLevel: "trace" }, log);
+  await using collector = await Collector.start();
+  process.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url;
+  const service = await startService(["llama"], { apiKeysFile: keys.file, logLevel: "trace" }, log);
+  delete process.env["OTEL_EXPORTER_OTLP_ENDPOINT"];
   const headers = { Authorization: `Bearer ${key}` };
   const errors: string[] = [];
   const post = async (path: string, body: object | string) => {
@@ -38,21 +45,64 @@ test("no prompt, answer or key reaches a log, a metric or an error", { timeout: 
   await post("/v1/completions", { prompt: `${canary} `.repeat(2_000) });
   await post("/v1/responses", { input: [{ role: "user", content: [{ type: canary, text: canary }] }] });
 
+  // An answer that outlives its connection, read again.
+  const detached = await request(service.url)
+    .post("/v1/chat/completions")
+    .set({ ...headers, "Llamapod-Detach": "grace=30" })
+    .send({ ...chat, stream: true });
+  const [, id = ""] = /^id: (.+):/m.exec(detached.text) ?? [];
+  const again = await request(service.url).get(`/v1/generations/${id}/events`).set(headers);
+  assert.ok(again.text.includes("[DONE]"));
+  errors.push((await request(service.url).get(`/v1/generations/${id}/events`).set(headers).set("Last-Event-ID", canary)).text);
+
   using client = await StreamClient.connect(service.url, { headers });
   await client.generate(greedy("canary", 12, canary));
   client.socket.send(`{"type": "generate", "prompt": "${canary}`);
   client.socket.send(JSON.stringify({ type: "generate", id: "x", prompt: canary, top_p: 7 }));
   client.socket.send(JSON.stringify({ type: "generate", id: "y", prompt: `${canary} `.repeat(2_000) }));
   for (let count = 0; count < 3; count++) errors.push(JSON.stringify(await client.take("error")));
+  const issued = await request(service.url).post("/v1/stream/tickets").set(headers);
+  const { protocol: ticket } = issued.body as { protocol: string };
+  const byTicket = new WebSocket(streamUrl(service.url), ["llamapod.v1", ticket]);
+  await once(byTicket, "open");
+  byTicket.terminate();
+  const secondTime = await request(service.url).get("/v1/models").set("Sec-WebSocket-Protocol", ticket);
+  errors.push(secondTime.text);
+
+  const responses = new WebSocket(streamUrl(service.url).replace("stream", "responses"), { headers });
+  await once(responses, "open");
+  for (const broken of [`{"input": "${canary}`, JSON.stringify({ type: "response.create", input: [{ type: canary }] })]) {
+    responses.send(broken);
+    errors.push(String((await once(responses, "message"))[0]));
+  }
+  responses.terminate();
+
+  // Two runners die with the prompt in them.
+  client.send({ type: "generate", ...greedy("crashed", 1_900, canary) });
+  const killed = new Set<number>();
+  for (let crash = 0; crash < 2; crash++) {
+    await until(() => runnersOf(process.pid).some((pid) => !killed.has(pid)));
+    const seen = client.received.length;
+    await until(() => client.received.slice(seen).some(({ type }) => type === "delta"));
+    for (const pid of runnersOf(process.pid)) {
+      killed.add(pid);
+      process.kill(pid, "SIGKILL");
+    }
+  }
+  errors.push(JSON.stringify(await client.take("error", "crashed")));
   const wrongKey = await request(service.url).get("/v1/models").set("Authorization", `Bearer ${canary}`);
   errors.push(wrongKey.text);
   const metrics = (await request(service.url).get("/metrics").set(headers)).text;
+  await service[Symbol.asyncDispose]();
+  const spans = JSON.stringify(collector.spans, (_name, value: unknown) => (typeof value === "bigint" ? String(value) : value));
+  assert.ok(collector.spans.length > 0, "there were spans to look at");
 
   assert.ok(errors.length >= 10, `${errors.length} errors`);
   for (const [where, text] of [
     ["log", lines.join("")],
     ["metrics", metrics],
     ["errors", errors.join("\n")],
+    ["traces", spans],
   ] as const) {
     assert.ok(
       !text.includes(canary),
@@ -60,6 +110,7 @@ test("no prompt, answer or key reaches a log, a metric or an error", { timeout: 
     );
     assert.ok(!text.includes(JSON.stringify(answer).slice(1, -1)), `the answer is in the ${where}`);
     assert.ok(!text.includes(key), `the key is in the ${where}`);
+    assert.ok(!text.includes(ticket), `the ticket is in the ${where}`);
   }
   assert.ok(lines.length > 0, "there was a log to look at");
 });

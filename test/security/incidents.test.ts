@@ -1,27 +1,22 @@
 import assert from "node:assert/strict";
 import { readdir, symlink, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import request from "supertest";
 import { greedy, StreamClient } from "../support/stream-client.ts";
-import { keysFile, startService, type RunningService, type TestKeys } from "../support/service.ts";
-import { upgrade } from "../support/upgrade.ts";
+import { startService, type RunningService } from "../support/service.ts";
 
 /** What has happened to others who serve models, each with the advisory that it is known by. */
 describe("incidents of others", { timeout: 120_000 }, () => {
   let service: RunningService;
-  let guarded: RunningService;
-  let keys: TestKeys;
   const chat = "/v1/chat/completions";
   const body = { messages: [{ role: "user", content: "Hi" }], max_tokens: 1 };
 
   before(async () => {
-    keys = await keysFile({ alice: "chat" });
-    [service, guarded] = await Promise.all([startService(["llama"]), startService(["gpt2"], { apiKeysFile: keys.file })]);
+    service = await startService(["llama"]);
   });
   after(async () => {
-    await Promise.all([service[Symbol.asyncDispose](), guarded[Symbol.asyncDispose]()]);
+    await service[Symbol.asyncDispose]();
   });
 
   const code = (response: { body: unknown }) => {
@@ -64,57 +59,11 @@ describe("incidents of others", { timeout: 120_000 }, () => {
       assert.equal(response.status, 404, name);
       assert.ok(!response.text.includes("secret"));
     }
+    for (const path of ["..%2f", "..%2foutside.txt", "%2e%2e%2f%2e%2e%2fetc", "sha256:..%2f..%2fx"]) {
+      const response = await request(service.url).post(`/api/models/${path}/pull`);
+      assert.deepEqual([response.status, code(response)], [404, "model_not_found"], path);
+    }
     assert.deepEqual(await readdir(service.modelsDir), before);
-  });
-
-  test("a foreign Host on any listener (CVE-2024-28224, CVE-2025-66414): refused, whatever the address", async () => {
-    const port = new URL(service.url).port;
-    for (const host of [
-      "evil.example",
-      `evil.example:${port}`,
-      "localhost.evil.example",
-      "127.0.0.1.evil.example",
-      "10.0.0.1",
-      "0.0.0.0",
-      "[::2]",
-    ]) {
-      for (const path of ["/", "/metrics", "/v1/models", "/api/models", "/health/live", "/openapi.json", "/client/index.js"]) {
-        const response = await request(service.url).get(path).set("Host", host);
-        assert.ok(response.status === 421 || response.status === 400, `${host} ${path}: ${response.status}`);
-      }
-      for (const path of ["/v1/stream", "/v1/responses"]) {
-        const { status } = await upgrade(service.url, path, { "Sec-WebSocket-Protocol": "llamapod.v1", Host: host });
-        assert.ok(status === 421 || status === 400, `${host} ${path}`);
-      }
-    }
-  });
-
-  test("a WebSocket or a request across origins (CVE-2025-24010): refused, also from this machine and from nowhere", async () => {
-    for (const origin of [
-      "https://evil.example",
-      "null",
-      "http://localhost:1",
-      "http://127.0.0.1",
-      "file://",
-      "app://x",
-      "vscode-webview://x",
-      `${service.url}.evil.example`,
-    ]) {
-      for (const path of ["/v1/stream", "/v1/responses"]) {
-        const { status } = await upgrade(service.url, path, { "Sec-WebSocket-Protocol": "llamapod.v1", Origin: origin });
-        assert.equal(status, 403, `${origin} ${path}`);
-      }
-      const response = await request(service.url).post(chat).set("Origin", origin).send(body);
-      assert.equal(response.status, 403, origin);
-      assert.equal(response.headers["access-control-allow-origin"], undefined);
-    }
-  });
-
-  test("a form of another page, which no browser asks about first: refused as no JSON", async () => {
-    for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]) {
-      const response = await request(service.url).post(chat).set("Content-Type", type).send(JSON.stringify(body));
-      assert.equal(response.status, 415, type);
-    }
   });
 
   test("models that come in through the API (CVE-2026-7482): there is no door for them", async () => {
@@ -235,86 +184,5 @@ describe("incidents of others", { timeout: 120_000 }, () => {
       .post("/v1/responses")
       .send({ input: [{ role: "user", content: [image] }] });
     assert.equal(response.status, 400);
-  });
-
-  test("keys that are guessed or huge (CVE-2025-59425, CVE-2025-48956): a wrong one tells nothing, a huge one is not read", async () => {
-    const right = keys.secrets["alice"] ?? "";
-    const answers = new Set<string>();
-    for (const wrong of [
-      right.slice(0, -1),
-      `${right.slice(0, -1)}!`,
-      "x",
-      right.toUpperCase(),
-      `${right} `.trimEnd().repeat(2),
-    ]) {
-      const response = await request(guarded.url).get("/v1/models").set("Authorization", `Bearer ${wrong}`);
-      assert.equal(response.status, 401);
-      answers.add(response.text);
-    }
-    assert.equal(answers.size, 1, "the same answer for each");
-    const huge = await request(guarded.url)
-      .get("/v1/models")
-      .set("Authorization", `Bearer ${"x".repeat(20_000)}`);
-    assert.equal(huge.status, 431);
-  });
-
-  test("paths that mean another one (CVE-2026-48746): none gets past the keys", async () => {
-    const port = Number(new URL(guarded.url).port);
-    const paths = [
-      "//v1/models",
-      "/v1//models",
-      "/V1/MODELS",
-      "/v1/models/",
-      "/./v1/models",
-      "/health/../v1/models",
-      "/health/live/../../v1/models",
-      "/health/live/%2e%2e/%2e%2e/v1/models",
-      "/health/live%2f..%2f..%2fv1/models",
-      "/index.html/../v1/models",
-      "/client/../v1/models",
-      "/v1/models?x=/health/live",
-      "/v1/models#/health/live",
-      "/v1/models;/health/live",
-      "/health/live;/../../v1/models",
-      "/\\v1\\models",
-      "http://localhost/v1/models",
-      "/openapi.json/../v1/models",
-      "/metrics",
-      "/metrics/",
-      "//metrics",
-      "/%6detrics",
-      "/api/models",
-      "/API/models",
-    ];
-    for (const path of paths) {
-      const socket = connect(port, "127.0.0.1");
-      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost:${port}\r\nConnection: close\r\n\r\n`);
-      const answer = (await socket.toArray()).join("");
-      assert.match(answer, /^HTTP\/1\.1 4\d\d /, path);
-      assert.doesNotMatch(answer, /"gpt2"|llamapod_/, path);
-    }
-  });
-
-  test("a header of many entries (CVE-2024-37890): refused before it is an upgrade", async () => {
-    const many = Object.fromEntries(Array.from({ length: 3_000 }, (_, index) => [`x-${index}`, "x"]));
-    const outcome = await upgrade(service.url, "/v1/stream", { "Sec-WebSocket-Protocol": "llamapod.v1", ...many }).catch(() => ({
-      status: 431,
-    }));
-    assert.notEqual(outcome.status, 101);
-    using client = await StreamClient.connect(service.url);
-    await client.take("hello");
-  });
-
-  test("another's stream (llama-server's resumable streams): to another key it does not exist", async () => {
-    const shared = await keysFile({ alice: "chat", eve: "chat" });
-    await using both = await startService(["llama"], { apiKeysFile: shared.file });
-    const as = (name: string) => ({ Authorization: `Bearer ${shared.secrets[name] ?? ""}` });
-    const asked = await request(both.url)
-      .post(chat)
-      .set({ ...as("alice"), "Llamapod-Detach": "grace=30" })
-      .send({ ...body, stream: true });
-    const [, id = ""] = /id: (chatcmpl-[^:]+):/.exec(asked.text) ?? [];
-    assert.equal((await request(both.url).get(`/v1/generations/${id}/events`).set(as("eve"))).status, 404);
-    assert.equal((await request(both.url).get(`/v1/generations/${id}/events`).set(as("alice"))).status, 200);
   });
 });

@@ -10,7 +10,7 @@ test("a reader that is slow again and again leaves nothing behind", async () => 
   const app = express();
   const listeners = new Set<number>();
   app.get("/", async (_, response) => {
-    const stream = new EventStream(response);
+    const stream = new EventStream(response, 60);
     stream.open();
     for (let count = 0; count < 30; count++) {
       await stream.write("x".repeat(200_000));

@@ -111,6 +111,13 @@ describe("a server with keys", { timeout: 60_000 }, () => {
     assert.equal(await upgradeWith("llamapod.v1"), 401);
   });
 
+  test("a ticket is good for a WebSocket and for nothing else", async () => {
+    const protocol = await ticket("alice");
+    const response = await request(service.url).get("/v1/models").set("Sec-WebSocket-Protocol", protocol);
+    assert.equal(response.status, 401);
+    assert.equal(await upgradeWith(`llamapod.v1, ${protocol}`), 101, "and it has not been used up");
+  });
+
   test("a ticket belongs to the origin that asked for it", async () => {
     const origin = service.url;
     const stolen = await ticket("alice", { Origin: origin });

@@ -43,6 +43,8 @@ describe("a server process that is told to stop", () => {
     })();
     const notice = await reading;
     assert.equal(notice.kind, "draining");
+    using late = await StreamClient.connect(server.url);
+    assert.equal((await late.take("notice")).kind, "draining", "whoever comes now is told, too");
     const [ready, live, refused] = await Promise.all([
       fetch(`${server.url}/health/ready`),
       fetch(`${server.url}/health/live`),
@@ -59,6 +61,34 @@ describe("a server process that is told to stop", () => {
     assert.equal(await client.closed, 1001);
     assert.deepEqual(await server.exited, { code: 0, signal: null });
     assert.deepEqual(runners.filter(isAlive), []);
+  });
+
+  test("a reader that is far behind still gets all of an answer that had ended", async () => {
+    await using server = await startReady(long, ["--max-messages-per-second", "1000000"]);
+    using fast = await StreamClient.connect(server.url);
+    const { text } = await fast.generate(greedy("backlog", 1_000));
+    using slow = await StreamClient.connect(server.url);
+    await slow.take("hello");
+    slow.socket.pause();
+    for (let sent = 0; sent < 24 * 1024 * 1024; sent += text.length) slow.send({ type: "resume", id: "backlog", after: 0 });
+    slow.send({ type: "generate", ...greedy("behind", 100) });
+    const watched = new Answer("behind");
+    for (;;) {
+      fast.send({ type: "resume", id: "behind", after: 0 });
+      const message = await fast.takeWhere((candidate) => "id" in candidate && candidate.id === "behind");
+      if (message.type === "error") continue;
+      watched.apply(message);
+      await fast.readTo(watched);
+      break;
+    }
+    server.kill("SIGTERM");
+    await fast.take("notice");
+    slow.socket.resume();
+    const behind = new Answer("behind");
+    await slow.readTo(behind);
+    assert.equal(behind.text, watched.text);
+    assert.equal(await slow.closed, 1001);
+    assert.equal((await server.exited).code, 0);
   });
 
   test("told again, it hurries: the answer ends in an error, and the server all the same", async () => {

@@ -67,6 +67,16 @@ describe("server-sent events that outlive their connection", { timeout: 60_000 }
     assert.deepEqual(await eventsIn(await resume(generation, whole.at(-1)?.id)), [], "after the end there is only the end");
   });
 
+  test("only whoever has the usage, too, has everything", async () => {
+    const response = await ask({ "Llamapod-Detach": "grace=30" }, { max_tokens: 5, stream_options: { include_usage: true } });
+    const text = await response.text();
+    const ids = [...text.matchAll(/^id: (.+)$/gm)].map(([, id]) => id ?? "");
+    assert.match(text, new RegExp(`id: ${ids.at(-1) ?? ""}\ndata: .*"usage"`));
+    const beforeEnd = ids.at(-2) ?? "";
+    const rest = await (await resume(beforeEnd.split(":")[0] ?? "", beforeEnd)).text();
+    assert.match(rest, /"finish_reason":"length"[^]*"usage":{[^]*\[DONE\]/);
+  });
+
   test("a grace time of 0 cancels, and what there was can still be read", async () => {
     const long = 1_900;
     const before = await askAndLeave("grace=0", 3, { max_tokens: long });

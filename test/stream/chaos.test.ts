@@ -1,17 +1,14 @@
 import assert from "node:assert/strict";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
-import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { LlamapodClient } from "llamapod/client";
 import { WebSocket } from "ws";
-import { greedy, isFrame, sha256, StreamClient } from "../support/stream-client.ts";
+import { ChaosProxy, type Fate } from "../support/chaos-proxy.ts";
+import { Answer, greedy, isFrame, sha256, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
 
-/** What happens to a connection after so many bytes from the server: it ends, with or without a word, or falls silent. */
-interface Fate {
-  readonly afterBytes: number;
-  readonly how: "reset" | "end" | "silence";
+/** What becomes of a connection, and what its client does. */
+interface Plan extends Fate {
   /** Sent again at once, as a client does that is not sure. */
   readonly extraResumes: number;
   /** How many events less than it has the client acknowledges. */
@@ -22,9 +19,13 @@ interface Fate {
 
 const handshakeTimeout = 250;
 
-const fate: fc.Arbitrary<Fate> = fc.record({
+const fateFields = {
   afterBytes: fc.oneof(fc.nat(700), fc.nat(3_000), fc.nat(15_000)),
-  how: fc.constantFrom("reset", "end", "silence"),
+  how: fc.constantFrom("reset" as const, "end" as const, "silence" as const),
+};
+
+const plan: fc.Arbitrary<Plan> = fc.record({
+  ...fateFields,
   extraResumes: fc.nat(2),
   ackBehind: fc.nat(40),
   isNamed: fc.boolean(),
@@ -51,7 +52,7 @@ describe("clients on a bad network", { timeout: 120_000 }, () => {
     let runs = 0;
     let broken = 0;
     const property = fc.asyncProperty(
-      fc.array(fate, { minLength: 2, maxLength: 8 }),
+      fc.array(plan, { minLength: 2, maxLength: 8 }),
       fc.boolean(),
       async (fates, isCancelled) => {
         const reader = new Reader(`chaos-${runs++}`);
@@ -95,11 +96,60 @@ describe("clients on a bad network", { timeout: 120_000 }, () => {
     assert.ok(broken > 25, "the connections did break");
   });
 
+  test("cancelled anywhere, an answer is a part of the whole, for who asked and for who watches over a bad network", async () => {
+    let runs = 0;
+    const fates = fc.array(fc.record(fateFields), { minLength: 1, maxLength: 4 });
+    const property = fc.asyncProperty(fates, fc.nat(tokens), async (planned, cancelAt) => {
+      const id = `cancelled-${runs++}`;
+      using asker = await StreamClient.connect(service.url);
+      asker.send({ type: "generate", ...greedy(id, tokens, contents[0]) });
+      const asked = new Answer(id);
+      asked.apply(await asker.take("started", id));
+      const watcher = new Reader(id);
+      {
+        using first = await StreamClient.connect(service.url);
+        first.send({ type: "resume", id, after: 0 });
+        await first.take("started", id);
+      }
+      const watching = watcher.readOver(service.url, planned);
+      for (let hasEnded = false, isCancelled = false; !hasEnded;) {
+        if (!isCancelled && asked.lastSeq >= cancelAt) {
+          isCancelled = true;
+          asker.send({ type: "cancel", id });
+        }
+        const message = await asker.takeWhere((candidate) => isFrame(candidate) && candidate.id === id);
+        asked.apply(message);
+        hasEnded = message.type === "done";
+      }
+      asker.send({ type: "ack", id, seq: asked.lastSeq });
+      await watching;
+      assert.ok(whole[0]?.startsWith(asked.text));
+      assert.equal(watcher.text, asked.text);
+      assert.equal(watcher.tokens, asked.tokens);
+      assert.equal(watcher.hash, sha256(asked.text));
+    });
+    await fc.assert(property, { numRuns: 15 });
+  });
+
+  test("server-sent events, cut anywhere and asked for again after the last one, are the whole text", async () => {
+    const property = fc.asyncProperty(fc.array(fc.record(fateFields), { minLength: 1, maxLength: 4 }), async (planned) => {
+      const events = new EventReader(tokens, contents[0] ?? "");
+      for (const next of [...planned.filter(({ how }) => how !== "silence"), undefined]) {
+        await using proxy = await ChaosProxy.start(service.url, next);
+        if (await events.readFrom(proxy.url)) break;
+      }
+      assert.equal(events.text, whole[0]);
+    });
+    await fc.assert(property, { numRuns: 15 });
+  });
+
   test("llamapod/client gives several answers whole over one connection that breaks again and again", async () => {
-    const cut = fc.record({ afterBytes: fc.integer({ min: 200, max: 30_000 }), how: fc.constantFrom("reset", "end") });
+    const cut = fc.record({
+      afterBytes: fc.integer({ min: 200, max: 30_000 }),
+      how: fc.constantFrom("reset" as const, "end" as const),
+    });
     const property = fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), async (cuts) => {
-      const fates = cuts.map((planned) => ({ ...planned, extraResumes: 0, ackBehind: 0, isNamed: true }) as const);
-      await using proxy = await ChaosProxy.start(service.url, ...fates);
+      await using proxy = await ChaosProxy.start(service.url, ...cuts);
       using client = new LlamapodClient({ url: proxy.url, WebSocket });
       const answers = contents.map((content) => {
         return client.generate({ messages: [{ role: "user", content }], temperature: 0, max_tokens: tokens });
@@ -126,6 +176,20 @@ class Reader {
 
   constructor(id: string) {
     this.id = id;
+  }
+
+  /** Resumes over connections with these fates, and a good one at last. */
+  async readOver(url: string, fates: readonly Fate[]): Promise<void> {
+    for (const planned of [...fates, undefined]) {
+      await using proxy = await ChaosProxy.start(url, planned);
+      const client = await StreamClient.connect(proxy.url, { handshakeTimeout }).catch(() => undefined);
+      if (client === undefined) continue;
+      client.send({ type: "resume", id: this.id, after: this.last });
+      const hasEnded = await Promise.race([this.readFrom(client), proxy.fateHasCome.then(() => false)]);
+      this.#current = undefined;
+      client[Symbol.dispose]();
+      if (hasEnded || this.hash !== undefined) return;
+    }
   }
 
   /** @returns whether the end has come; false when the connection broke */
@@ -157,67 +221,51 @@ class Reader {
   }
 }
 
-/** Stands between client and server. Its first connections have the given fates, all others none. */
-class ChaosProxy implements AsyncDisposable {
-  readonly fateHasCome: Promise<void>;
-  readonly #server = createServer((near) => this.#join(near));
-  readonly #sockets = new Set<Socket>();
-  readonly #target: number;
-  readonly #fates: (Fate | undefined)[];
-  #come: () => void = () => undefined;
+/** A client of the HTTP API that goes on with `Last-Event-ID`. */
+class EventReader {
+  text = "";
+  #last: string | undefined;
+  readonly #body: string;
 
-  private constructor(target: string, fates: readonly (Fate | undefined)[]) {
-    this.#target = Number(new URL(target).port);
-    this.#fates = [...fates];
-    this.fateHasCome = new Promise((resolve) => {
-      this.#come = resolve;
-    });
+  constructor(tokens: number, content: string) {
+    const messages = [{ role: "user", content }];
+    this.#body = JSON.stringify({ messages, max_tokens: tokens, temperature: 0, stream: true });
   }
 
-  static async start(target: string, ...fates: readonly (Fate | undefined)[]): Promise<ChaosProxy> {
-    const proxy = new ChaosProxy(target, fates);
-    proxy.#server.listen(0, "127.0.0.1");
-    await once(proxy.#server, "listening");
-    return proxy;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    // Not its sockets: a dead connection may stay open for long.
-    this.#server.close();
-    for (const socket of this.#sockets) socket.unref();
-    await Promise.resolve();
-  }
-
-  #join(near: Socket): void {
-    const far = connect(this.#target, "127.0.0.1");
-    const planned = this.#fates.shift();
-    let left = planned?.afterBytes ?? Infinity;
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      this.#sockets.add(socket);
-      socket.on("error", () => undefined);
-      socket.on("close", () => {
-        this.#sockets.delete(socket);
-        if (planned?.how !== "silence") other.destroy();
-      });
+  /** @returns whether the end has come; false when the connection broke */
+  async readFrom(url: string): Promise<boolean> {
+    try {
+      const response = await this.#ask(url);
+      const decoder = new TextDecoder();
+      let pending = "";
+      for await (const chunk of response.body ?? []) {
+        pending += decoder.decode(chunk as Uint8Array, { stream: true });
+        const blocks = pending.split("\n\n");
+        pending = blocks.pop() ?? "";
+        for (const block of blocks) this.#take(block);
+      }
+      return true;
+    } catch {
+      return false;
     }
-    near.on("data", (chunk) => {
-      if (left > 0) far.write(chunk);
-    });
-    far.on("data", (chunk: Buffer) => {
-      if (left <= 0) return;
-      near.write(chunk.subarray(0, left));
-      left -= chunk.length;
-      if (left > 0) return;
-      if (planned?.how === "reset") for (const socket of [near, far]) socket.resetAndDestroy();
-      if (planned?.how === "end") for (const socket of [near, far]) socket.end();
-      this.#come();
-    });
+  }
+
+  #ask(url: string): Promise<Response> {
+    const last = this.#last;
+    if (last === undefined) {
+      const headers = { "Content-Type": "application/json", "Llamapod-Detach": "grace=30" };
+      // Nothing of it has come: it is asked for anew.
+      return fetch(`${url}/v1/chat/completions`, { method: "POST", headers, body: this.#body });
+    }
+    const id = last.split(":")[0] ?? "";
+    return fetch(`${url}/v1/generations/${id}/events`, { headers: { "Last-Event-ID": last } });
+  }
+
+  #take(block: string): void {
+    const [, id, data] = /^id: (.+)\ndata: (.+)$/.exec(block) ?? [];
+    if (id === undefined || data === undefined) return;
+    this.#last = id;
+    const { choices } = JSON.parse(data) as { choices: { delta: { content?: string } }[] };
+    this.text += choices[0]?.delta.content ?? "";
   }
 }

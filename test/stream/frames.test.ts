@@ -102,13 +102,25 @@ describe("frames, byte by byte", { timeout: 120_000 }, () => {
     }
   }
 
-  for (const [what, frames, code] of wrong) {
-    test(`${what}: ${code}`, async () => {
-      using raw = await RawSocket.open(service.url);
-      raw.write(...frames.map(frame));
-      assert.equal(await raw.closeCode(), code);
-    });
+  for (const path of ["/v1/stream", "/v1/responses"]) {
+    for (const [what, frames, code] of wrong) {
+      test(`${path}, ${what}: ${code}`, async () => {
+        using raw = await RawSocket.open(service.url, path);
+        raw.write(...frames.map(frame));
+        assert.equal(await raw.closeCode(), code);
+      });
+    }
   }
+
+  test("a message that comes byte by byte without an end: 1008", async () => {
+    using raw = await RawSocket.open(service.url);
+    raw.write(frame({ opcode: text, claimedLength: 16_000n }));
+    for (let sent = 0; sent < 15_000 && !raw.socket.readableEnded; sent++) {
+      raw.write(Buffer.from(" "));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.equal(await raw.closeCode(), 1008);
+  });
 
   const right: readonly (readonly [string, readonly FrameParts[]])[] = [
     ["a whole message", [{ opcode: text, payload: message }]],

@@ -42,6 +42,62 @@ describe("a grace time of 0 and one slot", () => {
   });
 });
 
+describe("the log of an ended answer", { timeout: 60_000 }, () => {
+  let service: RunningService;
+
+  before(async () => {
+    service = await startService(["gpt2"]);
+  });
+  after(async () => {
+    await service[Symbol.asyncDispose]();
+  });
+
+  const complete = async (client: StreamClient, id: string, reader?: string) => {
+    const answer = new Answer(id);
+    client.send({ type: "resume", id, after: 0, ...(reader !== undefined && { reader }) });
+    await client.readTo(answer);
+    return answer;
+  };
+  const endAcknowledged = async (client: StreamClient, { id, lastSeq }: Answer) => {
+    client.send({ type: "ack", id, seq: lastSeq });
+    client.send({ type: "ping" });
+    await client.take("pong");
+  };
+
+  for (const [what, name] of [
+    ["without a name", undefined],
+    ["with a name", "tab"],
+  ] as const) {
+    test(`is kept for a reader ${what} that was cut, though another one has it all`, async () => {
+      const id = `watched-${what.length}`;
+      {
+        using cut = await StreamClient.connect(service.url);
+        cut.send({ type: "generate", ...greedy(id, 40), ...(name !== undefined && { reader: name }) });
+        await cut.take("started", id);
+      }
+      using watcher = await StreamClient.connect(service.url);
+      const watched = await complete(watcher, id, name === undefined ? undefined : "other");
+      await endAcknowledged(watcher, watched);
+      using again = await StreamClient.connect(service.url);
+      assert.equal((await complete(again, id, name)).text, watched.text);
+    });
+  }
+
+  test("goes when all of its readers have acknowledged it, a named one over any connection", async () => {
+    {
+      using cut = await StreamClient.connect(service.url);
+      cut.send({ type: "generate", ...greedy("all", 40), reader: "tab" });
+      await cut.take("started", "all");
+    }
+    using watcher = await StreamClient.connect(service.url);
+    await endAcknowledged(watcher, await complete(watcher, "all"));
+    using again = await StreamClient.connect(service.url);
+    await endAcknowledged(again, await complete(again, "all", "tab"));
+    again.send({ type: "resume", id: "all", after: 0 });
+    assert.equal((await again.take("error", "all")).code, "resume_expired");
+  });
+});
+
 test("an ended answer is forgotten after the retention time", async () => {
   await using service = await startService(["gpt2"], { retentionSeconds: 0 });
   using client = await StreamClient.connect(service.url);

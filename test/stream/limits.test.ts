@@ -6,12 +6,13 @@ import request from "supertest";
 import { loadConfig, settings } from "../../src/config.ts";
 import { beyond, snakeCase } from "../../src/protocol/limits.ts";
 import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
-import { startService, type RunningService } from "../support/service.ts";
+import { keysFile, startService, type RunningService, type TestKeys } from "../support/service.ts";
+import { frame, RawSocket } from "../support/raw-socket.ts";
 import { upgrade } from "../support/upgrade.ts";
 
 const limits = {
   maxMessagesPerSecond: 5,
-  maxConnections: 4,
+  maxConnections: 400,
   maxConnectionsPerClient: 3,
   maxGenerationsPerClient: 2,
   maxMessages: 2_000,
@@ -20,7 +21,7 @@ const limits = {
   maxGraceSeconds: 9,
   maxLogBytes: 4_096,
   heartbeatSeconds: 1,
-  idleSeconds: 1,
+  idleSeconds: 3,
   headerSeconds: 1,
   bodySeconds: 1,
 };
@@ -136,6 +137,26 @@ describe("limits", { timeout: 60_000 }, () => {
     await client.generate(greedy("after", 1));
   });
 
+  test("two pings without an answer end the connection, whatever else is said", async () => {
+    using silent = await RawSocket.open(service.url);
+    using pretending = await RawSocket.open(service.url);
+    const { closed } = await StreamClient.connect(service.url);
+    const pong = frame({ opcode: 10, payload: "guessed" });
+    const lying = setInterval(() => {
+      pretending.write(pong, frame({ opcode: 1, payload: '{"type":"ping"}' }));
+    }, 400);
+    for (const raw of [silent, pretending]) {
+      let pings = 0;
+      for (let received = await raw.frame(); received !== undefined; received = await raw.frame()) {
+        assert.notEqual(received.opcode, 8, "it is cut without a word");
+        if (received.opcode === 9) pings++;
+      }
+      assert.equal(pings, 2);
+    }
+    clearInterval(lying);
+    assert.equal(await closed, 4408, "a client that answers is only closed for being idle");
+  });
+
   test("nothing said, nothing read: 4408", async () => {
     using client = await StreamClient.connect(service.url);
     assert.equal(await client.closed, 4408);
@@ -150,5 +171,69 @@ describe("limits", { timeout: 60_000 }, () => {
       socket.write(start);
       assert.match((await socket.toArray()).join(""), /^HTTP\/1\.1 408 /);
     }
+  });
+});
+
+describe("limits of the whole server, reached by all keys together", { timeout: 60_000 }, () => {
+  let service: RunningService;
+  let keys: TestKeys;
+  const as = (name: string) => ({ headers: { authorization: `Bearer ${keys.secrets[name] ?? ""}` } });
+  const connect = (name: string) => StreamClient.connect(service.url, as(name));
+
+  before(async () => {
+    keys = await keysFile({ alice: "chat", bob: "chat" });
+    service = await startService(["llama"], {
+      apiKeysFile: keys.file,
+      maxConnections: 2,
+      maxGenerations: 2,
+      maxLogBytes: 1_000_000,
+      maxTotalLogBytes: 100_000,
+      slots: 2,
+    });
+  });
+  after(async () => {
+    await service[Symbol.asyncDispose]();
+  });
+
+  test("connections", async () => {
+    using alice = await connect("alice");
+    using bob = await connect("bob");
+    const { status, body } = await upgrade(service.url, "/v1/stream", {
+      "Sec-WebSocket-Protocol": "llamapod.v1",
+      Authorization: as("bob").headers.authorization,
+    });
+    assert.deepEqual([status, body.error.code], [429, "too_many_connections"]);
+    for (const client of [alice, bob]) client.send({ type: "ping" });
+    await Promise.all([alice, bob].map((client) => client.take("pong")));
+  });
+
+  test("answers at the same time", async () => {
+    using alice = await connect("alice");
+    using bob = await connect("bob");
+    for (const id of ["a", "b"]) alice.send({ type: "generate", ...greedy(id, 100) });
+    await alice.take("started", "a");
+    await alice.take("started", "b");
+    bob.send({ type: "generate", ...greedy("c", 1) });
+    const refused = await bob.take("error", "c");
+    assert.deepEqual([refused.code, refused.retryable], ["overloaded", true]);
+    await alice.takeWhere(({ type }) => type === "done");
+    await alice.takeWhere(({ type }) => type === "done");
+    await bob.generate(greedy("c", 1));
+  });
+
+  test("memory: ended answers go first, then the longest one under way ends, and the other one does not", async () => {
+    using alice = await connect("alice");
+    using bob = await connect("bob");
+    await alice.generate(greedy("ended", 300));
+    alice.send({ type: "generate", ...greedy("longest", 1_900) });
+    await alice.takeWhere((message) => message.type === "delta" && message.seq > 200);
+    bob.send({ type: "generate", ...greedy("shorter", 400) });
+    const error = await alice.take("error", "longest");
+    assert.deepEqual([error.code, error.retryable], ["overloaded", true]);
+    assert.notEqual(error.seq, undefined, "it ends the answer");
+    const { finish_reason: reason } = await bob.take("done", "shorter");
+    assert.equal(reason, "length");
+    alice.send({ type: "resume", id: "ended", after: 0 });
+    assert.equal((await alice.take("error", "ended")).code, "resume_expired");
   });
 });

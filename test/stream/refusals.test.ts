@@ -63,6 +63,19 @@ describe("what the WebSocket endpoint refuses", () => {
     assert.equal(await statusFor("https://friend.example"), 101);
   });
 
+  test("a page without TLS, of a server that a proxy serves with TLS: 403", async () => {
+    const statusFor = async (origin: string) =>
+      (
+        await upgrade(service.url, "/v1/stream", {
+          "Sec-WebSocket-Protocol": "llamapod.v1",
+          "X-Forwarded-Proto": "https",
+          Origin: origin,
+        })
+      ).status;
+    assert.equal(await statusFor(service.url), 403);
+    assert.equal(await statusFor(service.url.replace("http:", "https:")), 101);
+  });
+
   test("a foreign host name: 421", async () => {
     const { status, body } = await upgrade(service.url, "/v1/stream", {
       "Sec-WebSocket-Protocol": "llamapod.v1",

@@ -16,11 +16,11 @@ export class RawSocket implements Disposable {
     socket.on("close", () => (this.#ended = true));
   }
 
-  static async open(url: string): Promise<RawSocket> {
+  static async open(url: string, path = "/v1/stream"): Promise<RawSocket> {
     const raw = new RawSocket(connect(Number(new URL(url).port), "127.0.0.1"));
     raw.socket.setNoDelay(true);
     raw.socket.write(
-      `GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
         `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${"A".repeat(22)}==\r\nSec-WebSocket-Protocol: llamapod.v1\r\n\r\n`,
     );
     while (!raw.#received.includes("\r\n\r\n")) await once(raw.socket, "data");

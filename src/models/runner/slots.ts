@@ -3,6 +3,8 @@ export class Slot {
   readonly id: number;
   readonly #tokens: Uint32Array;
   #length = 0;
+  /** Whose tokens they are. */
+  scope = "";
   busy = false;
   /** Grows with every release; the smallest is the least recently used. */
   lastUsed = 0;
@@ -40,12 +42,13 @@ export interface SlotChoice {
 /**
  * The free slot for a prompt: one that holds the same conversation's beginning, else an empty one, else the one that has
  * not been used for longest. A prefix counts as the same conversation when it is most of what the slot holds or of
- * what is asked; a system prompt in common is no reason to overwrite somebody's long conversation.
+ * what is asked; a system prompt in common is no reason to overwrite somebody's long conversation. Slots of another scope have
+ * nothing in common with it: how fast an answer comes would tell what others have asked.
  */
-export function chooseSlot(slots: readonly Slot[], prompt: Uint32Array): SlotChoice | undefined {
+export function chooseSlot(slots: readonly Slot[], scope: string, prompt: Uint32Array): SlotChoice | undefined {
   const free = slots
     .filter((slot) => !slot.busy)
-    .map((slot) => ({ slot, commonPrefix: commonPrefixLength(slot.tokens, prompt) }));
+    .map((slot) => ({ slot, commonPrefix: slot.scope === scope ? commonPrefixLength(slot.tokens, prompt) : 0 }));
   const continuing = free.filter(({ slot, commonPrefix }) => commonPrefix * 2 > Math.min(slot.length, prompt.length));
   const byPrefix = continuing.sort((a, b) => b.commonPrefix - a.commonPrefix || a.slot.lastUsed - b.slot.lastUsed);
   const byAge = free.sort((a, b) => Number(a.slot.length > 0) - Number(b.slot.length > 0) || a.slot.lastUsed - b.slot.lastUsed);

@@ -212,12 +212,13 @@ export class StepLoop {
   }
 
   #start(command: GenerateCommand, prompt: Uint32Array): void {
-    const choice = chooseSlot(this.#slots, prompt);
+    const choice = chooseSlot(this.#slots, command.cacheScope, prompt);
     if (choice === undefined) throw new LlamapodError("overloaded", "Every slot is busy.");
     const { slot, commonPrefix } = choice;
     const sampler = this.#samplerFor(command);
     // At least one token has to be computed: its logits choose the first token of the answer.
     slot.truncate(this.#engine.truncate(slot.id, Math.min(commonPrefix, prompt.length - 1)));
+    slot.scope = command.cacheScope;
     slot.busy = true;
     this.#generations.set(command.id, new Generation(command, prompt, slot, sampler, this.#engine, this.#format));
     this.#step.started.push({

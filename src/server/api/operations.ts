@@ -28,13 +28,18 @@ export function operationRoutes({ pool: { operations } }: ServerContext): Router
 /** Every change as an event, until the operation has ended. */
 function follow(operation: Operation, response: Response): void {
   response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no" });
-  const write = (status: OperationStatus) => response.write(`data: ${JSON.stringify(operationObject(status))}\n\n`);
+  const write = (status: OperationStatus) => {
+    // A reader that is behind is told how it stands when it has caught up, and how it ended in any case.
+    if (!response.writableNeedDrain || operation.hasEnded) response.write(`data: ${JSON.stringify(operationObject(status))}\n\n`);
+  };
   write(operation.status);
   if (operation.hasEnded) {
     response.end();
     return;
   }
-  const ping = setInterval(() => response.write(": ping\n\n"), pingMs);
+  const ping = setInterval(() => {
+    if (!response.writableNeedDrain) response.write(": ping\n\n");
+  }, pingMs);
   const stop = operation.onChange((status) => {
     write(status);
     if (operation.hasEnded) response.end();

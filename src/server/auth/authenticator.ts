@@ -17,9 +17,16 @@ export class Authenticator {
     this.#keys = keys;
   }
 
-  /** By the header, or by the ticket of a WebSocket. @throws {LlamapodError} `invalid_api_key` */
+  /** By the header. @throws {LlamapodError} `invalid_api_key` */
   authenticate(request: IncomingMessage): void {
-    this.#callers.set(request, this.#identify(request));
+    this.#callers.set(request, this.#identify(request, undefined));
+  }
+
+  /** By the header, or by the ticket of a WebSocket. @throws {LlamapodError} `invalid_api_key` */
+  authenticateUpgrade(request: IncomingMessage): void {
+    const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
+    const ticket = offered.find((name) => name.startsWith(ticketPrefix));
+    this.#callers.set(request, this.#identify(request, ticket));
   }
 
   /** @throws {LlamapodError} `insufficient_scope` */
@@ -34,9 +41,7 @@ export class Authenticator {
     return this.#tickets.issue(this.callerOf(request), request.headers.origin);
   }
 
-  #identify({ headers }: IncomingMessage): Caller {
-    const offered = (headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
-    const ticket = offered.find((name) => name.startsWith(ticketPrefix));
+  #identify({ headers }: IncomingMessage, ticket: string | undefined): Caller {
     const byTicket = ticket === undefined ? undefined : this.#tickets.redeem(ticket, headers.origin);
     if (byTicket !== undefined) return byTicket;
     if (this.#keys === undefined) return anonymous;

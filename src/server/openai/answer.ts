@@ -15,6 +15,8 @@ export interface AnswerOptions {
   readonly includeUsage: boolean;
   /** When it was asked for, in seconds since 1970. */
   readonly created: number;
+  /** How long a reader may take nothing of what waits for it. */
+  readonly stallSeconds: number;
 }
 
 /** The answer in one piece. @throws {LlamapodError} what the generation failed with */
@@ -53,10 +55,10 @@ export async function answerWhole(
 export async function answerStreaming(
   generation: Generation,
   response: Response,
-  { model, rendering, includeUsage, created }: AnswerOptions,
+  { model, rendering, includeUsage, created, stallSeconds }: AnswerOptions,
   reading: Reading,
 ): Promise<void> {
-  const stream = new EventStream(response);
+  const stream = new EventStream(response, stallSeconds);
   const common = { id: generation.id, object: rendering.chunkObject, created, model };
   const patience = setTimeout(() => {
     stream.open();
@@ -77,8 +79,10 @@ export async function answerStreaming(
         await stream.write({ ...common, choices: [choice(rendering.chunk(frame), null)] }, { id });
       } else if (frame.type === "done") {
         const closing = choice(rendering.closing, finishReason(frame));
-        await stream.write({ ...common, choices: [closing], timings: frame.timings }, { id });
-        if (includeUsage) await stream.write({ ...common, choices: [], usage: usage(frame) });
+        const ending = { ...common, choices: [closing], timings: frame.timings };
+        // The last chunk alone has the id: whoever resumes after it has everything.
+        await stream.write(ending, includeUsage ? {} : { id });
+        if (includeUsage) await stream.write({ ...common, choices: [], usage: usage(frame) }, { id });
       }
     }
     stream.open();

@@ -31,8 +31,15 @@ export function lastSeqIn(request: Request, generation: Generation): number {
 }
 
 /** Reads for as long as the response is open. */
-export function readingOf(generations: Generations, owner: string, { id }: Generation, response: Response): Reading {
+export function readingOf(
+  generations: Generations,
+  owner: string,
+  { id }: Generation,
+  connection: symbol,
+  response: Response,
+): Reading {
   const gone = new AbortController();
+  generations.joined(owner, id, connection);
   response.on("close", () => {
     gone.abort();
   });

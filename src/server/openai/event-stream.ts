@@ -11,9 +11,12 @@ export const patienceMs = 10_000;
 export class EventStream {
   isOpen = false;
   readonly #response: Response;
+  readonly #stallMs: number;
   #pings: NodeJS.Timeout | undefined;
 
-  constructor(response: Response) {
+  /** @param stallSeconds in which a reader has to take something of what waits for it */
+  constructor(response: Response, stallSeconds: number) {
+    this.#stallMs = stallSeconds * 1_000;
     this.#response = response;
   }
 
@@ -26,18 +29,22 @@ export class EventStream {
       "X-Accel-Buffering": "no",
     });
     this.#response.flushHeaders();
-    this.#pings = setInterval(() => this.#response.write(": ping\n\n"), pingMs);
+    this.#pings = setInterval(() => {
+      if (!this.#response.writableNeedDrain) this.#response.write(": ping\n\n");
+    }, pingMs);
   }
 
-  /** Resolves when the reader has room for more. */
+  /** Resolves when the reader has room for more, or is gone; one that reads nothing for too long is cut. */
   async write(data: unknown, fields: { readonly id?: string; readonly event?: string } = {}): Promise<void> {
     const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\n`);
     if (this.#response.write(`${head.join("")}data: ${JSON.stringify(data)}\n\n`) || this.#response.closed) return;
+    const stall = setTimeout(() => this.#response.destroy(), this.#stallMs);
     const waiting = new AbortController();
     const { signal } = waiting;
     try {
       await Promise.race([once(this.#response, "drain", { signal }), once(this.#response, "close", { signal })]);
     } finally {
+      clearTimeout(stall);
       // Or the one that did not happen would leave its listeners behind.
       waiting.abort();
     }

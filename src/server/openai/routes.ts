@@ -49,7 +49,7 @@ export function openaiRoutes(context: ServerContext): Router {
     const generation = context.generations.find(owner, request.params.id);
     const options = resumable.get(generation);
     if (options === undefined) throw notResumable(generation.id);
-    const reading = readingOf(context.generations, owner, generation, response);
+    const reading = readingOf(context.generations, owner, generation, Symbol("resumed"), response);
     await answerStreaming(generation, response, options, { ...reading, after: lastSeqIn(request, generation) });
   });
 
@@ -82,7 +82,7 @@ function commonFields(body: ChatCompletionRequest | CompletionRequest) {
 }
 
 async function answer(
-  { generations, pool, auth, correlations }: ServerContext,
+  { generations, pool, auth, correlations, limits }: ServerContext,
   asked: Request,
   response: Response,
   endpoint: "chat" | "completions",
@@ -96,11 +96,12 @@ async function answer(
   const detachment = detachmentIn(asked, isStream);
   const origin = { endpoint, transport: isStream ? "sse" : "http", ...correlations.of(asked) } as const;
   const generation = generations.begin(owner, id, origin, request, detachment);
+  const connection = Symbol("response");
   // Here, unlike on the WebSocket, a client that goes away wants no more, unless it said so: the official clients abort so.
   if (detachment === undefined) {
     response.on("close", () => {
       generations.cancel(owner, id);
-      generations.acknowledge(owner, id, generation.lastSeq);
+      generations.acknowledge(owner, id, connection, generation.lastSeq);
     });
   }
   const options = {
@@ -108,8 +109,9 @@ async function answer(
     rendering,
     includeUsage: body.stream_options?.include_usage ?? false,
     created: Math.floor(Date.now() / 1_000),
+    stallSeconds: limits.stallSeconds,
   };
   if (detachment !== undefined) resumable.set(generation, options);
-  const reading = readingOf(generations, owner, generation, response);
+  const reading = readingOf(generations, owner, generation, connection, response);
   await (isStream ? answerStreaming : answerWhole)(generation, response, options, reading);
 }

@@ -66,6 +66,8 @@ export class Responder {
         priority: 0,
       },
     );
+    const connection = Symbol("response");
+    generations.joined(owner, id, connection);
     const events = new ResponseEvents(generation, request, model ?? pool.activeModel ?? "");
     const conversations = this.#conversations;
     async function* stream(signal: AbortSignal): AsyncGenerator<readonly ResponseEvent[], void, undefined> {
@@ -85,7 +87,7 @@ export class Responder {
         }
       } finally {
         generations.cancel(owner, id);
-        generations.acknowledge(owner, id, generation.lastSeq);
+        generations.acknowledge(owner, id, connection, generation.lastSeq);
       }
     }
     return { generation, events, stream };

@@ -8,7 +8,7 @@ import type { ResponseEvent } from "./items.ts";
 import type { Responder } from "./responder.ts";
 
 /** OpenAI's Responses API over HTTP. */
-export function responseRoutes({ auth, correlations }: ServerContext, responder: Responder): Router {
+export function responseRoutes({ auth, correlations, limits }: ServerContext, responder: Responder): Router {
   const router = Router();
   router.post("/v1/responses", async (request: Request, response: Response) => {
     const body = parseRequest(responseRequest, request.body);
@@ -19,7 +19,7 @@ export function responseRoutes({ auth, correlations }: ServerContext, responder:
     response.on("close", () => {
       gone.abort();
     });
-    const stream = new EventStream(response);
+    const stream = new EventStream(response, limits.stallSeconds);
     const patience = isStream
       ? setTimeout(() => {
           stream.open();

@@ -2,7 +2,8 @@ import type { Caller } from "../../../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../../../protocol/errors.ts";
 import { parseRequest } from "../../../protocol/openai.ts";
 import { responseCreate } from "../../../protocol/responses.ts";
-import { closeCodes } from "../../../protocol/stream.ts";
+import type { Limits } from "../../../protocol/limits.ts";
+import { Conduct } from "../../../stream/conduct.ts";
 import type { SocketSession, Transport } from "../../../stream/session.ts";
 import type { ConnectionMetrics } from "../../../health/metrics/connection-metrics.ts";
 import type { Correlation } from "../../correlation.ts";
@@ -10,6 +11,9 @@ import type { Responder } from "./responder.ts";
 
 /** Requests of one lane that may wait for the one before them. */
 const mostWaiting = 64;
+
+/** What those that wait may take of memory, in messages of the greatest size. */
+const mostWaitingMessages = 4;
 
 /**
  * OpenAI's WebSocket mode of the Responses API: `response.create` in, the events of its streams out. Requests are answered in
@@ -19,15 +23,27 @@ export class ResponsesSession implements SocketSession {
   readonly #transport: Transport;
   readonly #caller: Caller;
   readonly #responder: Responder;
+  readonly #conduct: Conduct;
+  readonly #mostWaitingBytes: number;
   readonly #metrics: ConnectionMetrics;
   readonly #correlation: Correlation;
   readonly #gone = new AbortController();
   readonly #lanes = new Map<string | undefined, Promise<void>>();
   #waiting = 0;
+  #waitingBytes = 0;
   #wakes: (() => void)[] = [];
   #lastMessageAt = performance.now();
 
-  constructor(transport: Transport, caller: Caller, responder: Responder, metrics: ConnectionMetrics, correlation: Correlation) {
+  constructor(
+    transport: Transport,
+    caller: Caller,
+    responder: Responder,
+    limits: Limits,
+    metrics: ConnectionMetrics,
+    correlation: Correlation,
+  ) {
+    this.#conduct = new Conduct(limits.maxMessagesPerSecond);
+    this.#mostWaitingBytes = limits.maxMessageBytes * mostWaitingMessages;
     this.#transport = transport;
     this.#caller = caller;
     this.#responder = responder;
@@ -44,10 +60,11 @@ export class ResponsesSession implements SocketSession {
     try {
       const { stream_id: lane, ...request } = parseRequest(responseCreate, parseJson(text));
       this.#metrics.received("response.create");
-      if (this.#waiting >= mostWaiting) {
-        throw new LlamapodError("too_many_generations", `${mostWaiting} requests wait on this connection, which is the limit.`);
-      }
+      this.#conduct.take();
+      const bytes = text.length;
+      this.#checkRoom(bytes);
       this.#waiting++;
+      this.#waitingBytes += bytes;
       const before = this.#lanes.get(lane) ?? Promise.resolve();
       const answered = before
         .then(() => this.#answer(request, lane))
@@ -56,6 +73,7 @@ export class ResponsesSession implements SocketSession {
         })
         .finally(() => {
           this.#waiting--;
+          this.#waitingBytes -= bytes;
           if (this.#lanes.get(lane) === answered) this.#lanes.delete(lane);
         });
       this.#lanes.set(lane, answered);
@@ -79,12 +97,24 @@ export class ResponsesSession implements SocketSession {
     this.drained();
   }
 
+  /** @throws {LlamapodError} `too_many_generations` */
+  #checkRoom(bytes: number): void {
+    if (this.#waiting < mostWaiting && this.#waitingBytes + bytes <= this.#mostWaitingBytes) return;
+    const message =
+      this.#waiting < mostWaiting
+        ? `The requests that wait on this connection have ${this.#mostWaitingBytes} characters, which is the limit.`
+        : `${mostWaiting} requests wait on this connection, which is the limit.`;
+    throw new LlamapodError("too_many_generations", message);
+  }
+
   async #answer(request: Parameters<Responder["respond"]>[1], lane: string | undefined): Promise<void> {
     if (this.#gone.signal.aborted) return;
     const responding = this.#responder.respond(this.#caller, request, { transport: "ws", ...this.#correlation });
     for await (const events of responding.stream(this.#gone.signal)) {
-      for (const event of events) this.#send(event, lane);
-      if (this.#transport.congested) await new Promise<void>((resolve) => this.#wakes.push(resolve));
+      for (const event of events) {
+        this.#send(event, lane);
+        if (this.#transport.congested) await new Promise<void>((resolve) => this.#wakes.push(resolve));
+      }
     }
   }
 
@@ -92,7 +122,8 @@ export class ResponsesSession implements SocketSession {
     const { code, message, param } = error;
     const { type, status } = describeError(code);
     this.#send({ type: "error", status, error: { type, code, message, param: param ?? null } }, lane);
-    if (code === "invalid_json") this.#transport.close(closeCodes.tooManyBadMessages, "the message is not JSON");
+    const closing = this.#conduct.refused(code);
+    if (closing !== undefined) this.#transport.close(closing.code, closing.reason);
   }
 
   #send(event: Readonly<Record<string, unknown>> & { readonly type: string }, lane: string | undefined): void {
