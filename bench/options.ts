@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { InvalidArgumentError, Option, type Command } from "commander";
-import { quantizations, type Quantization } from "./model.ts";
+import { quantizations, type Quantization } from "../test/fixtures/shapes/shape-file.ts";
 import { scenarioKinds, type ScenarioKind } from "./scenarios/all.ts";
 import type { ScenarioSizes } from "./scenarios/scenario.ts";
 import { serverNames, type ServerName } from "./servers/server.ts";
@@ -78,7 +78,7 @@ function words(text: string): string[] {
   return text.split(" ").filter((word) => word !== "");
 }
 
-function listOf<Name extends string>(names: readonly Name[]): (text: string) => Name[] {
+export function listOf<Name extends string>(names: readonly Name[]): (text: string) => Name[] {
   return (text) =>
     text.split(",").map((part) => {
       const name = names.find((candidate) => candidate === part.trim());

@@ -9,8 +9,9 @@ import { fileURLToPath } from "node:url";
 
 /** Each test file may start a server and models of its own. */
 const concurrency = 2;
+const ordinaryMinutes = process.env["SLOW_TESTS"] === "1" ? 60 : 5;
 const soakMinutes = Number(process.env["SOAK_MINUTES"] ?? 0);
-const fileTimeoutMs = (5 + soakMinutes) * 60_000;
+const fileTimeoutMs = (ordinaryMinutes + soakMinutes) * 60_000;
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const filters = process.argv.slice(2);
