@@ -16,7 +16,7 @@ class DemoModel:
     shape: Shape
     steps: int
     peak_learning_rate: float
-    tokens_per_step: int = 4096
+    tokens_per_step: int = 2048
 
 
 english = DemoModel(
@@ -24,9 +24,9 @@ english = DemoModel(
     name="llamapod demo",
     description="Built-in demo of llamapod: answers questions about llamapod in English, and nothing else.",
     language="en",
-    shape=Shape("llama", vocabulary=3072, context=2048, width=256, layers=5, heads=4, key_value_heads=2, feed_forward=640),
-    steps=1400,
-    peak_learning_rate=2e-3,
+    shape=Shape("llama", vocabulary=4096, context=2048, width=256, layers=3, heads=4, key_value_heads=2, feed_forward=512),
+    steps=2400,
+    peak_learning_rate=2.5e-3,
 )
 
 swedish = DemoModel(

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus import Message, holds
-from held_out import write_held_out
+from demo_models import demo_models
+from held_out import held_out
 from vocabulary import Vocabulary
 
 
@@ -33,7 +34,7 @@ class Count:
 
 def evaluate(model: str, vocabulary: Vocabulary, url: str) -> dict[str, Count]:
     groups: dict[str, Count] = defaultdict(Count)
-    for case in write_held_out(model):
+    for case in held_out(demo_models[model].language):
         messages: list[Message] = []
         for question in (*case["before"], case["question"]):
             messages.append({"role": "user", "content": question})
