@@ -58,10 +58,12 @@ class Corpus:
             text = self.grammar.expand(rng.choice(intent.questions), rng)
             if intent.aliases:
                 text = text.replace("$model", rng.choice(intent.aliases))
-            if not plain:
-                text = self.surface.vary(text, rng)
-            if normal(text) not in self._unseen:
-                return text
+            spelt = text if plain else self.surface.vary(text, rng)
+            if self.may_be_seen(text) and self.may_be_seen(spelt):
+                return spelt
+
+    def may_be_seen(self, question: str) -> bool:
+        return normal(question) not in self._unseen
 
     def dialogue(self, turns: int, rng: random.Random) -> list[Message]:
         messages = self.system_messages(rng)
@@ -103,6 +105,10 @@ class Corpus:
     def _check(self) -> None:
         """What a typing error in the data would break."""
         complaints = [complaint for intent in self.intents for complaint in self._complaints(intent)]
+        answers = {intent.name: intent.answer for intent in self.intents}
+        for case in held_out(self.language):
+            if not all(holds(fact, answers.get(case["intent"], "")) for fact in case["facts"]):
+                complaints.append(f"the held-out question {case['question']!r} wants other facts than {case['intent']} holds")
         if complaints:
             raise ValueError("\n".join(complaints))
 

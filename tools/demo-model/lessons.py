@@ -11,7 +11,7 @@ from vocabulary import Vocabulary
 
 Lesson = tuple[numpy.ndarray, numpy.ndarray]
 
-shares = {"question": 0.75, "behind another": 0.2, "dialogue": 0.05}
+shares = {"question": 0.8, "behind another": 0.16, "dialogue": 0.04}
 
 """Of the questions behind another: how many need it."""
 follow_up_share = 0.7
