@@ -29,7 +29,7 @@ falling_share = 0.25
 weight_decay = 0.05
 lessons_per_pool = 2000
 report_every = 50
-develop_every = 400
+develop_every = 250
 
 """How often a token of what was asked is hidden, so that an answer does not hang on one word."""
 hidden_share = 0.06
