@@ -37,8 +37,6 @@ export interface CatalogueChange {
   readonly changed: readonly string[];
 }
 
-const nothingKnown: ModelDefinition = {};
-
 /** A file that comes into the folder is left alone until nothing has been written to it for so long. */
 const settleMs = 1_000;
 
@@ -188,7 +186,7 @@ export class Catalogue implements Disposable {
   /** @returns nothing while the file is still being written */
   async #entry(id: string, file: ModelFile, quietMs: number): Promise<CatalogueEntry | undefined> {
     const known = this.#entries.get(id);
-    const definition = this.#definitions.get(id) ?? nothingKnown;
+    const definition = { ...file.source.defaults, ...this.#definitions.get(id) };
     const isSame = known?.file.stamp === file.stamp && known.path === file.paths[0];
     if (isSame && isDeepStrictEqual(known.definition, definition)) return known;
     const ageMs = Date.now() - file.changedAtMs;

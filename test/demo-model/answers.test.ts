@@ -62,7 +62,7 @@ describe("the demo models", () => {
     const response = await fetch(`${service.url}/v1/chat/completions`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ model, messages, temperature: 0, max_tokens: 400 }),
+      body: JSON.stringify({ model, messages, max_tokens: 400 }),
     });
     const [{ message, finish_reason }] = completion.parse(await response.json()).choices;
     return { text: message.content, finishReason: finish_reason };

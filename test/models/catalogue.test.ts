@@ -141,6 +141,20 @@ describe("the catalogue", () => {
     await rm(own, { recursive: true });
   });
 
+  test("what a source says of its models holds unless models.yaml says otherwise, and makes none of them one to be pulled", async () => {
+    await copyFile(model, join(folder, "demo.gguf"));
+    const own = await mkdtemp(join(tmpdir(), "llamapod-own-"));
+    const source = { folder, isBuiltIn: true, defaults: { sampling: { temperature: 0 } } };
+    const catalogue = new Catalogue([{ folder: own, isBuiltIn: false }, source], silent);
+    await catalogue.scan();
+    assert.deepEqual(catalogue.get("demo")?.definition.sampling, { temperature: 0 });
+    assert.equal(catalogue.definition("demo"), undefined);
+    await writeFile(join(own, "models.yaml"), "models: {demo: {sampling: {temperature: 1}}}");
+    await catalogue.scan();
+    assert.deepEqual(catalogue.get("demo")?.definition.sampling, { temperature: 1 });
+    await rm(own, { recursive: true });
+  });
+
   test("a reload keeps the entries of what has not changed, and reads what has been replaced", async () => {
     await copyFile(model, join(folder, "same.gguf"));
     await writeFile(join(folder, "replaced.gguf"), "nothing yet");

@@ -15,7 +15,7 @@ describe("the chat page with the built-in demo models", { skip: browserMissing, 
 
   it("chats at once, and says that this is the demo and how to get a real model", async () => {
     await using service = await serveFolder(await modelsFolder({}), { demoModels: true });
-    await using chat = await ChatPage.open(browser, service.url, { temperature: 0 });
+    await using chat = await ChatPage.open(browser, service.url);
     equal(await chat.page.locator("#model").inputValue(), "llamapod-demo");
     const notice = chat.page.locator("#demo-notice");
     ok(await notice.isVisible());

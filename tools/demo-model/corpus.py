@@ -1,4 +1,4 @@
-"""The data as intents: questions, the answer to them, facts that a right answer holds, and questions kept for the evaluation."""
+"""The data as intents: questions, the answer to them, and facts that a right answer holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Iterator
 
 from grammar import Choice, Grammar, parse, parse_words
+from held_out import held_out
 from surface import Surface
 
 folder = Path(__file__).parent / "data"
@@ -26,7 +27,8 @@ class Intent:
     """Names of the intents behind which this one makes sense; empty where it needs none."""
     after: list[str] = field(default_factory=list)
     questions: list[Choice] = field(default_factory=list)
-    held_out: list[str] = field(default_factory=list)
+    """Questions kept out of the training, to see what a change of data or training is good for."""
+    development: list[str] = field(default_factory=list)
     """Of an intent that is there once for each model: which model."""
     model: str | None = None
     aliases: tuple[str, ...] = ()
@@ -44,29 +46,42 @@ class Corpus:
             if path.stem not in ("words", "models", "surface"):
                 self.intents += [one for block in _blocks(path) for one in _each_model(block, path.stem, models)]
         self._check()
-        self._held_out = {normal(question) for intent in self.intents for question in intent.held_out}
+        kept = [case["question"] for case in held_out(language)] + [one for intent in self.intents for one in intent.development]
+        self._unseen = {normal(question) for question in kept}
         self._first = [intent for intent in self.intents if not intent.after]
+        self._second = [intent for intent in self.intents if intent.after]
         self._follow_ups = {intent.name: self._follow_ups_of(intent) for intent in self.intents}
 
     def question(self, intent: Intent, rng: random.Random, plain: bool = False) -> str:
-        """A way to ask for the intent that is not among those held out."""
+        """A way to ask for the intent that is not among those kept out of the training, however it is spelt."""
         while True:
             text = self.grammar.expand(rng.choice(intent.questions), rng)
             if intent.aliases:
                 text = text.replace("$model", rng.choice(intent.aliases))
-            if normal(text) not in self._held_out:
-                return text if plain else self.surface.vary(text, rng)
+            spelt = text if plain else self.surface.vary(text, rng)
+            if self.may_be_seen(text) and self.may_be_seen(spelt):
+                return spelt
+
+    def may_be_seen(self, question: str) -> bool:
+        return normal(question) not in self._unseen
 
     def dialogue(self, turns: int, rng: random.Random) -> list[Message]:
-        messages: list[Message] = []
-        if rng.random() < 0.15:
-            messages.append({"role": "system", "content": self.surface.system_message(rng)})
+        messages = self.system_messages(rng)
         intent: Intent | None = None
         for _ in range(turns):
             intent = self._next(intent, rng)
             messages.append({"role": "user", "content": self.question(intent, rng)})
             messages.append({"role": "assistant", "content": intent.answer})
         return messages
+
+    def system_messages(self, rng: random.Random) -> list[Message]:
+        return [{"role": "system", "content": self.surface.system_message(rng)}] if rng.random() < 0.1 else []
+
+    def pick(self, rng: random.Random) -> Intent:
+        return rng.choices(self._first, [intent.weight for intent in self._first])[0]
+
+    def pick_follow_up(self, rng: random.Random) -> Intent:
+        return rng.choices(self._second, [intent.weight for intent in self._second])[0]
 
     def openings(self, intent: Intent, rng: random.Random) -> list[Intent]:
         """What has to be asked before, so that this intent makes sense."""
@@ -90,6 +105,10 @@ class Corpus:
     def _check(self) -> None:
         """What a typing error in the data would break."""
         complaints = [complaint for intent in self.intents for complaint in self._complaints(intent)]
+        answers = {intent.name: intent.answer for intent in self.intents}
+        for case in held_out(self.language):
+            if not all(holds(fact, answers.get(case["intent"], "")) for fact in case["facts"]):
+                complaints.append(f"the held-out question {case['question']!r} wants other facts than {case['intent']} holds")
         if complaints:
             raise ValueError("\n".join(complaints))
 
@@ -102,7 +121,7 @@ class Corpus:
         if intent.after and not self._before(intent):
             yield f"{intent.name} follows intents that are not there"
         for other in self.intents:
-            comparable = other.facts != intent.facts and bool(other.after) == bool(intent.after)
+            comparable = other.facts != intent.facts and other.answer != intent.answer and bool(other.after) == bool(intent.after)
             if comparable and all(holds(fact, other.answer) for fact in intent.facts):
                 yield f"the facts of {intent.name} do not tell its answer from that of {other.name}"
 
@@ -152,8 +171,8 @@ def _fill(line: str, model: dict[str, str], aliases: tuple[str, ...]) -> str:
     escape = re.escape if line.startswith("=") else str
     for key in ("id", "size", "about"):
         line = line.replace(f"${key}", escape(model[key]))
-    # A held-out question takes one name; which one differs between models.
-    return line.replace("$model", aliases[len(model["id"]) % len(aliases)]) if line.startswith("-") else line
+    # A question of the development set takes one name; which one differs between models.
+    return line.replace("$model", aliases[len(model["id"]) % len(aliases)]) if line.startswith("~") else line
 
 
 def _intent(block: list[str], group: str) -> Intent:
@@ -167,8 +186,8 @@ def _intent(block: list[str], group: str) -> Intent:
             intent.answer = text.replace("\\n", "\n")
         elif kind == "=":
             intent.facts += [fact.strip() for fact in text.split(";")]
-        elif kind == "-":
-            intent.held_out.append(text)
+        elif kind == "~":
+            intent.development.append(text)
         elif kind == "*":
             intent.weight = float(text)
         else:

@@ -7,6 +7,7 @@ not empty, no piece of a control token, code marks in pairs, an end that a sente
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -18,9 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus import Message, holds
-from held_out import write_held_out
+from corpus import Corpus, Message, holds, normal
+from demo_models import demo_models
+from held_out import held_out
 from vocabulary import Vocabulary
+
+seed = 20_240
+questions_looked_at = 300
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Count:
 
 def evaluate(model: str, vocabulary: Vocabulary, url: str) -> dict[str, Count]:
     groups: dict[str, Count] = defaultdict(Count)
-    for case in write_held_out(model):
+    for case in held_out(demo_models[model].language):
         messages: list[Message] = []
         for question in (*case["before"], case["question"]):
             messages.append({"role": "user", "content": question})
@@ -51,6 +56,15 @@ def evaluate(model: str, vocabulary: Vocabulary, url: str) -> dict[str, Count]:
             print(f"{case['intent']}: {' / '.join(message['content'] for message in messages)}")
     groups["all"] = groups.pop("all")
     return groups
+
+
+def check_unseen(model: str) -> None:
+    """That what the training asks holds none of the held-out questions, however they are spelt."""
+    corpus, rng = Corpus(demo_models[model].language), random.Random(seed)
+    asked = {normal(corpus.question(intent, rng)) for intent in corpus.intents for _ in range(questions_looked_at)}
+    seen = [case["question"] for case in held_out(corpus.language) if normal(case["question"]) in asked]
+    if seen:
+        raise ValueError(f"the training asks held-out questions: {seen}")
 
 
 @contextmanager
@@ -98,6 +112,7 @@ def write_into(card: Path, model: str, results: str) -> None:
 
 
 if __name__ == "__main__":
+    check_unseen(sys.argv[1])
     with llamapod() as url:
         results = table(evaluate(sys.argv[1], Vocabulary.load(f"{sys.argv[2]}/vocabulary.json"), url))
     print(results)

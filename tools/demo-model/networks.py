@@ -137,9 +137,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def initialise(module: nn.Module, shape: Shape) -> None:
+    """So that what goes through a matrix keeps its size; what is added to the state less, as there are many to add."""
     for name, weights in module.named_parameters():
-        if weights.dim() == 2:
+        if name in ("token_embd.weight", "position_embd.weight"):
+            nn.init.normal_(weights, std=0.02)
+        elif weights.dim() == 2:
             ends_residual = name.endswith(("attn_output.weight", "ffn_down.weight"))
-            nn.init.normal_(weights, std=0.02 / (2 * shape.layers) ** 0.5 if ends_residual else 0.02)
+            nn.init.normal_(weights, std=weights.shape[1] ** -0.5 / ((2 * shape.layers) ** 0.5 if ends_residual else 1))
         elif name.endswith("bias"):
             nn.init.zeros_(weights)

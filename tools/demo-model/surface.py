@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 _neighbours = ["qwertyuiop", "asdfghjkl", "zxcvbnm"]
@@ -19,15 +20,27 @@ class Surface:
             elif line and not line.startswith("#"):
                 section.append(line)
 
+        self._synonyms: dict[str, list[str]] = {}
+        for line in self._phrases.get("synonyms", []):
+            words = line.split(", ")
+            # Only the first stands in questions for what all of them mean, as others have meanings of their own.
+            self._synonyms[words[0]] = words[1:]
+        self._synonym = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in self._synonyms) or "(?!)")
+
     def system_message(self, rng: random.Random) -> str:
         return rng.choice(self._phrases["system"])
 
     def vary(self, text: str, rng: random.Random) -> str:
+        if rng.random() < 0.4:
+            text = self._synonym.sub(lambda word: self._replace(word.group(), rng), text)
         if len(text) > 12:
             text = self._dress(text, rng)
         text = self._mistype(text, rng)
         text = self._punctuate(text, rng)
         return self._set_case(text, rng)
+
+    def _replace(self, word: str, rng: random.Random) -> str:
+        return rng.choice(self._synonyms[word]) if rng.random() < 0.5 else word
 
     def _dress(self, text: str, rng: random.Random) -> str:
         chance = rng.random()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import sys
 import time
@@ -15,44 +14,48 @@ from torch import Tensor
 from torch.nn import functional
 
 from corpus import Corpus
+from average import Average
 from demo_models import DemoModel, demo_models
+from development import right_share
+from lessons import Lessons
+from meaning import first_embeddings
 from networks import network
 from vocabulary import Vocabulary, end_of_text
 
 seed = 20_240
-threads = 1
-warmup_steps = 60
-final_share = 0.02
+threads = 2
+warmup_steps = 100
+falling_share = 0.25
 weight_decay = 0.05
-dialogues_per_pool = 600
+lessons_per_pool = 2000
 report_every = 50
+develop_every = 250
+
+"""How often a token of what was asked is hidden, so that an answer does not hang on one word."""
+hidden_share = 0.06
 
 """In place of a token that the model is not to learn."""
 unlearned = -100
 
 
-def batches(model: DemoModel, corpus: Corpus, vocabulary: Vocabulary, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
-    """Dialogues of similar length side by side, so that little is padding. Every twentieth batch has them as long as the context."""
+def batches(model: DemoModel, lessons: Lessons, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
+    """Lessons of similar length side by side, so that little is padding. One batch in sixty has dialogues as long as the context."""
     longest = model.shape.context
-    pad = vocabulary.id(end_of_text)
+    pad = lessons.vocabulary.id(end_of_text)
     while True:
-        pool = [vocabulary.encode_dialogue(corpus.dialogue(turns(rng), rng)) for _ in range(dialogues_per_pool)]
+        pool = [lessons.any(rng) for _ in range(lessons_per_pool)]
         pool.sort(key=lambda dialogue: len(dialogue[0]))
         groups: list[list[tuple[numpy.ndarray, numpy.ndarray]]] = [[]]
         for dialogue in pool:
             if (len(groups[-1]) + 1) * len(dialogue[0]) > model.tokens_per_step:
                 groups.append([])
             groups[-1].append(dialogue)
-        for _ in range(max(1, len(groups) // 20)):
+        for _ in range(max(1, len(groups) // 60)):
             count = max(1, model.tokens_per_step // longest)
-            groups.append([vocabulary.encode_dialogue(corpus.dialogue(longest // 45, rng)) for _ in range(count)])
+            groups.append([lessons.long(rng, longest // 45) for _ in range(count)])
         rng.shuffle(groups)
         for group in groups:
             yield collate(group, longest, pad)
-
-
-def turns(rng: random.Random) -> int:
-    return rng.choices([1, 2, 3, 4, 6], [0.45, 0.25, 0.15, 0.1, 0.05])[0]
 
 
 def collate(group: list[tuple[numpy.ndarray, numpy.ndarray]], longest: int, pad: int) -> tuple[Tensor, Tensor]:
@@ -68,11 +71,17 @@ def collate(group: list[tuple[numpy.ndarray, numpy.ndarray]], longest: int, pad:
     return tokens, targets
 
 
+def hide(tokens: Tensor, targets: Tensor) -> Tensor:
+    """Puts the token of the end in place of some that the model does not say."""
+    is_asked = torch.nn.functional.pad(targets[:, :-1], (1, 0), value=unlearned) == unlearned
+    chosen = torch.rand(tokens.shape) < hidden_share
+    return tokens.masked_fill(is_asked & chosen, 0)
+
+
 def learning_rate(step: int, model: DemoModel) -> float:
-    if step < warmup_steps:
-        return model.peak_learning_rate * (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / (model.steps - warmup_steps)
-    return model.peak_learning_rate * (final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * progress)))
+    """Rises, stays, and falls in the last part of the training."""
+    falling = (model.steps - step) / (model.steps * falling_share)
+    return model.peak_learning_rate * min(1, (step + 1) / warmup_steps, falling)
 
 
 def train(model: DemoModel, folder: Path) -> None:
@@ -80,32 +89,37 @@ def train(model: DemoModel, folder: Path) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     corpus = Corpus(model.language)
-    vocabulary = Vocabulary.train(corpus, model.shape.vocabulary, rng)
+    vocabulary = Vocabulary.train(corpus, model.shape.vocabulary, random.Random(seed))
     vocabulary.save(str(folder / "vocabulary.json"))
     net = network(model.shape)
+    net.token_embd.weight.data = first_embeddings(corpus, vocabulary, model.shape.width, rng)
     print(f"{model.id}: {sum(weights.numel() for weights in net.parameters()):,} parameters, {len(corpus.intents)} intents", flush=True)
     matrices = [weights for weights in net.parameters() if weights.dim() == 2]
     others = [weights for weights in net.parameters() if weights.dim() != 2]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-    source = batches(model, corpus, vocabulary, rng)
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+    average = Average(net)
+    source = batches(model, Lessons(corpus, vocabulary), rng)
     started, losses = time.monotonic(), []
     for step in range(model.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, model)
         tokens, targets = next(source)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = net(tokens, targets != unlearned)
+            logits = net(hide(tokens, targets), targets != unlearned)
         loss = functional.cross_entropy(logits.float(), targets[targets != unlearned])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
+        average.follow(net)
         losses.append(loss.item())
         if (step + 1) % report_every == 0:
             recent = sum(losses[-report_every:]) / report_every
             print(f"step {step + 1}/{model.steps}: loss {recent:.4f}, {time.monotonic() - started:.0f} s", flush=True)
-    torch.save(net.state_dict(), folder / "weights.pt")
+        if (step + 1) % develop_every == 0 or step + 1 == model.steps:
+            print(f"development set: {right_share(average.net, corpus, vocabulary)}", flush=True)
+            torch.save(average.net.state_dict(), folder / "weights.pt")
 
 
 if __name__ == "__main__":

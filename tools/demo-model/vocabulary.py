@@ -64,13 +64,24 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
+    def encode_carelessly(self, text: str) -> list[int]:
+        return self._careless.encode(text, add_special_tokens=False).ids
+
     def decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids)
 
     def prompt_length(self, messages: list[Message]) -> int:
+        return len(self.encode_prompt(messages))
+
+    def encode_prompt(self, messages: list[Message]) -> list[int]:
         """The tokens of the chat template with these messages, up to where the answer begins."""
-        turns = [*(f"{message['role']}\n{message['content']}" for message in messages), "assistant\n"]
-        return sum(1 + len(self.encode(turn)) for turn in turns) + len(messages) * (1 + len(self.encode("\n")))
+        start, end = self._ids[turn_start], [self._ids[turn_end], *self.encode("\n")]
+        turns = ([start, *self.encode(f"{message['role']}\n{message['content']}"), *end] for message in messages)
+        return [*(id for turn in turns for id in turn), start, *self.encode("assistant\n")]
+
+    def answer_length(self, answer: str) -> int:
+        """The tokens at the end of an encoded dialogue that are its last answer and what closes it."""
+        return len(self.encode(answer)) + 1 + len(self.encode("\n"))
 
     def encode_dialogue(self, messages: list[Message]) -> tuple[numpy.ndarray, numpy.ndarray]:
         """The tokens as the chat template and llama.cpp make them, and which of them the model has to say."""
@@ -78,9 +89,9 @@ class Vocabulary:
         said: list[bool] = []
         for message in messages:
             is_answer = message["role"] == "assistant"
-            tokenizer = self._tokenizer if is_answer else self._careless
             head = [self._ids[turn_start], *self.encode(message["role"] + "\n")]
-            body = [*tokenizer.encode(message["content"], add_special_tokens=False).ids, self._ids[turn_end]]
+            encode = self.encode if is_answer else self.encode_carelessly
+            body = [*encode(message["content"]), self._ids[turn_end]]
             tail = self.encode("\n")
             ids += head + body + tail
             said += [False] * len(head) + [is_answer] * len(body) + [False] * len(tail)

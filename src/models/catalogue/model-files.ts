@@ -2,12 +2,15 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
 import { metadataNumber, readGgufHeader, type GgufHeader } from "../gguf/header.ts";
+import type { ModelDefinition } from "./definition.ts";
 
 /** A folder with GGUF files. */
 export interface ModelSource {
   readonly folder: string;
   /** It came with llamapod and is not the operator's own. */
   readonly isBuiltIn: boolean;
+  /** What holds for each of its models, unless a definition says otherwise. */
+  readonly defaults?: ModelDefinition;
 }
 
 /** A model as it lies in a folder: one file, or the parts of a split one. */
