@@ -81,6 +81,7 @@ const schema = z.strictObject({
   pinned: names.describe("models that are loaded at the start and never make room"),
   warmSpare: z.enum(["on", "off"]).default("on").describe("keep a process ready, so that a model loads faster"),
   maxQueue: count(1).default(256).describe("requests that wait for a slot, at most"),
+  maxQueuePerClient: count(1).default(192).describe("requests of one key that wait for a slot, at most"),
   maxMessageBytes: count(1024)
     .default(1024 * 1024)
     .describe("size of a request body or a WebSocket message, at most"),

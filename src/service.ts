@@ -8,6 +8,7 @@ import type { Tracing } from "./health/tracing/span.ts";
 import { LogLevels } from "./logging/levels.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
+import { RunnerProcess } from "./models/runner-process.ts";
 import { modelSources } from "./models/sources.ts";
 import { Pool } from "./models/pool.ts";
 import { LlamapodError } from "./protocol/errors.ts";
@@ -72,7 +73,9 @@ export class Service {
     const metrics = new Metrics(version, engineVersion);
     const catalogue = new Catalogue(modelSources(config), log);
     await catalogue.scan();
-    const pool = new Pool(config, catalogue, metrics, log);
+    const backend = { gpu: config.gpu, threads: config.threads };
+    for (const name of [...config.preload, ...config.pinned]) await catalogue.find(name);
+    const pool = new Pool(config, catalogue, metrics, log, (user) => new RunnerProcess(backend, log, user));
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, log, {
       graceMs: config.graceSeconds * 1_000,
@@ -113,6 +116,7 @@ export class Service {
     if (first?.isBuiltIn === true) log.info({ model: first.id }, demoNotice);
     catalogue.onChange((change) => {
       pool.catalogueChanged(change);
+      if (pool.activeModel === undefined) probes.activeModelChanged(undefined);
       const newcomer = pool.activeModel === undefined ? firstUsable(catalogue) : undefined;
       if (newcomer !== undefined) pool.open(newcomer);
     });

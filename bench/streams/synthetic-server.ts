@@ -55,6 +55,8 @@ export class SyntheticServer implements AsyncDisposable {
       "20000",
       "--max-queue",
       "1024",
+      "--max-queue-per-client",
+      "1024",
       "--idle-seconds",
       "100000",
       "--log-level",

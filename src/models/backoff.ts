@@ -6,21 +6,30 @@ const longestDelayMs = 60_000;
 /** Failures in a row after which those who wait are told, instead of being kept waiting for one more try. */
 const toleratedFailures = 3;
 
-/** How long a model rests after it could not be loaded or its runner has died, longer each time in a row. */
+/** Why a model rests: it cannot be used at all, a runner did not get it loaded, or died while it served. */
+export type Mishap = "refused" | "start" | "death";
+
+/**
+ * How long a model rests after it could not be loaded or its runner has died, longer each time in a row. Only failed starts
+ * lead to giving up: a runner that dies while it serves has loaded its model.
+ */
 export class Backoff {
   #error: LlamapodError | undefined;
-  #failures = 0;
+  #failedStarts = 0;
+  #deaths = 0;
   #resumeAt = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param refused whether the model was found unusable, so that trying again at once makes no sense
+   * @param mishap after one that is `refused`, trying again at once makes no sense
    * @param onRested called when the model may be started again
    */
-  failed(error: LlamapodError, refused: boolean, onRested: () => void): void {
+  failed(error: LlamapodError, mishap: Mishap, onRested: () => void): void {
     this.#error = error;
-    this.#failures = refused ? Math.max(toleratedFailures, this.#failures + 1) : this.#failures + 1;
-    const delayMs = this.#failures === 1 ? 0 : Math.min(longestDelayMs, firstDelayMs * 2 ** (this.#failures - 1));
+    if (mishap === "death") this.#deaths++;
+    else this.#failedStarts = Math.max(mishap === "refused" ? toleratedFailures : 0, this.#failedStarts + 1);
+    const failures = mishap === "death" ? this.#deaths : this.#failedStarts;
+    const delayMs = failures === 1 ? 0 : Math.min(longestDelayMs, firstDelayMs * 2 ** (failures - 1));
     this.#resumeAt = performance.now() + delayMs;
     this.cancel();
     this.#timer = setTimeout(() => {
@@ -29,12 +38,17 @@ export class Backoff {
     }, delayMs);
   }
 
+  /** It could be loaded: that breaks the row of failed starts. */
+  loaded(): void {
+    this.#failedStarts = 0;
+  }
+
   get resting(): boolean {
     return this.#timer !== undefined;
   }
 
   get gaveUp(): boolean {
-    return this.#failures >= toleratedFailures;
+    return this.#failedStarts >= toleratedFailures;
   }
 
   cancel(): void {
@@ -62,11 +76,11 @@ export class Backoffs {
     return [...this.#backoffs].filter(([, backoff]) => backoff.resting).map(([modelId]) => modelId);
   }
 
-  /** Lets a model rest. @param refused as in `Backoff` @param onRested called when it may be started again */
-  rest(modelId: string, error: LlamapodError, refused: boolean, onRested: () => void): Backoff {
+  /** Lets a model rest. @param onRested called when it may be started again */
+  rest(modelId: string, error: LlamapodError, mishap: Mishap, onRested: () => void): Backoff {
     const backoff = this.#backoffs.get(modelId) ?? new Backoff();
     this.#backoffs.set(modelId, backoff);
-    backoff.failed(error, refused, onRested);
+    backoff.failed(error, mishap, onRested);
     return backoff;
   }
 

@@ -18,6 +18,11 @@ export function doesNotFit(modelId: string, missing: Memory): LlamapodError {
   return new LlamapodError("insufficient_memory", message, { param: "model" });
 }
 
+export function nobodyIdle(modelId: string): LlamapodError {
+  const message = `The model ${modelId} does not fit beside the models that are at work. Switch to it, or try again when they are idle.`;
+  return new LlamapodError("insufficient_memory", message, { param: "model" });
+}
+
 export function cannotBeLoaded(modelId: string, cause: string): LlamapodError {
   return new LlamapodError("model_load_failed", `The model ${modelId} cannot be loaded: ${cause}.`, { param: "model" });
 }

@@ -45,8 +45,11 @@ export interface JobObserver {
   failed(error: LlamapodError): void;
 }
 
-/** How often a runner may die under the same job before the job is held to be the cause. */
+/** How often a runner may die while it works on a job alone before the job is held to be the cause. */
 const toleratedCrashes = 1;
+
+/** Tokens that a job has to get after a crash before others are taken up beside it; more after each. */
+const probationTokens = 8;
 
 /** A job on its way: what it has produced, when, and through how many runners. */
 export class Job {
@@ -55,7 +58,13 @@ export class Job {
   readonly acceptedAt = performance.now();
   readonly #generated: number[] = [];
   #modelId: string;
+  #since = this.acceptedAt;
+  #takenAt: number | undefined;
+  #servedMs = 0;
   #crashes = 0;
+  /** Tokens that it has yet to get. */
+  #probation = 0;
+  #isPrimeSuspect = false;
   #parkings = 0;
   #cancelledAt: number | undefined;
   #promptTokens = 0;
@@ -92,6 +101,26 @@ export class Job {
   /** Whether it was under way already. */
   get wasInterrupted(): boolean {
     return this.#crashes + this.#parkings > 0;
+  }
+
+  /** Since when it waits, in its queue or in its slot. */
+  get since(): number {
+    return this.#since;
+  }
+
+  /** A runner has died under it, and it has not got far enough since to show that it was not the reason. */
+  get isSuspect(): boolean {
+    return this.#probation > 0;
+  }
+
+  /** The last runner died while this one alone was a suspect. */
+  get isPrimeSuspect(): boolean {
+    return this.#isPrimeSuspect && this.isSuspect;
+  }
+
+  /** How long runners have worked on it. */
+  get servedMs(): number {
+    return this.#servedMs + (this.#takenAt === undefined ? 0 : performance.now() - this.#takenAt);
   }
 
   get hasStarted(): boolean {
@@ -145,6 +174,11 @@ export class Job {
     };
   }
 
+  /** A runner works on it from now on. */
+  taken(): void {
+    this.#takenAt = performance.now();
+  }
+
   start(start: JobStart): void {
     if (this.hasStarted) return;
     this.#startedAt = performance.now();
@@ -167,6 +201,7 @@ export class Job {
       gapMs = this.#lastSampledAt === undefined ? undefined : sampledAt - this.#lastSampledAt;
       this.#lastSampledAt = sampledAt;
       this.#generated.push(...tokens);
+      this.#probation = Math.max(0, this.#probation - tokens.length);
     }
     this.observer.produced(text, tokens.length);
     return { isFirst, gapMs };
@@ -187,11 +222,13 @@ export class Job {
     return this.#cancelledAt === undefined ? 0 : performance.now() - this.#cancelledAt;
   }
 
-  /** Its runner has died. @returns whether the job may go on in another one */
-  crashed(): boolean {
+  /** Its runner has died. @param wasAlone there @returns whether the job may go on in another one */
+  crashed(wasAlone: boolean): boolean {
+    this.#isPrimeSuspect = this.isSuspect;
     this.#crashes++;
+    this.#probation = probationTokens * this.#crashes;
     this.#leaveRunner();
-    return this.#crashes <= toleratedCrashes;
+    return !wasAlone || this.#crashes <= toleratedCrashes;
   }
 
   /** Its runner has made room, and it goes on in another one. */
@@ -203,6 +240,9 @@ export class Job {
   #leaveRunner(): void {
     // The next runner has a clock of its own.
     this.#lastSampledAt = undefined;
+    this.#servedMs = this.servedMs;
+    this.#takenAt = undefined;
+    this.#since = performance.now();
   }
 
   end(ended: EndedEvent): void {

@@ -26,22 +26,26 @@ export interface ModelSituation {
   readonly memory: Memory | undefined;
   /** Of its runner, where it has one. */
   readonly runner: RunnerState | undefined;
-  /** It is found out whether it fits, and loaded next. */
-  readonly isEstimating: boolean;
+  /** It is found out whether it fits, or room is made for it, and it is loaded next. */
+  readonly isAwaited: boolean;
+  /** Models that make room. */
+  readonly waitsFor: readonly string[];
   /** Why it could not be loaded the last time. */
   readonly failure: LlamapodError | undefined;
 }
 
 export function describeModel({ id, aliases, header, isBuiltIn }: CatalogueEntry, situation: ModelSituation): ModelStatus {
-  const { isActive: active, memory, runner, isEstimating, failure } = situation;
+  const { isActive: active, memory, runner, isAwaited, waitsFor, failure } = situation;
   const sizeBytes = header instanceof LlamapodError ? 0 : header.fileBytes;
   const common = { id, aliases, active, sizeBytes, isBuiltIn, memory, progress: undefined, reason: undefined };
   if (header instanceof LlamapodError) return { ...common, state: "invalid", reason: header.message };
   if (runner?.name === "ready") return { ...common, state: "ready", backend: runner.model.backend };
   if (runner?.name === "loading") return { ...common, state: "loading", progress: runner.progress };
   if (runner !== undefined) return { ...common, state: publicState(runner) };
-  if (failure !== undefined) return { ...common, state: "failed", reason: failure.message };
-  return { ...common, state: isEstimating ? "starting" : "available" };
+  if (failure !== undefined && !isAwaited) return { ...common, state: "failed", reason: failure.message };
+  if (!isAwaited) return { ...common, state: "available" };
+  const reason = waitsFor.length === 0 ? undefined : `waits for ${waitsFor.join(" and ")} to make room`;
+  return { ...common, state: "starting", reason };
 }
 
 /** A runner that has opened the backend is nothing that a client has to know of. */

@@ -1,4 +1,5 @@
 import { add, fits, subtract } from "./memory/memory.ts";
+import { ageingMs } from "./queue.ts";
 import type { Memory } from "../protocol/runner.ts";
 
 /**
@@ -7,21 +8,27 @@ import type { Memory } from "../protocol/runner.ts";
  *
  * A model that is asked for is started beside the others while memory and `maxResident` allow. Otherwise others make room:
  * those without work at once, the least recently used first; those with work after a minimum residency, so that models
- * that do not fit together take turns that are worth their loading. Who makes room takes no new work, may finish what runs
- * for a while, and is then stopped: what still ran goes on when its model is back.
+ * that do not fit together take turns that are worth their loading. It is the turn of the model that has waited longest
+ * since it was last served, so that each waits for one turn of every other at most. Who makes room takes no new work, may
+ * finish what runs for a while, and is then stopped: what still ran goes on when its model is back.
  */
 export interface PlanView {
   /** In milliseconds, like every time here. */
   readonly now: number;
-  /** In the order in which they are to be served. */
-  readonly waiting: readonly { readonly job: string; readonly modelId: string }[];
+  /** Those of each model in the order in which they are to be served. */
+  readonly waiting: readonly WaitingView[];
   readonly runners: readonly RunnerView[];
   /** What all models together may take. */
   readonly capacity: Memory;
   readonly estimates: ReadonlyMap<string, Memory>;
   readonly maxResident: number;
-  /** Is to be loaded before anything that waits, whoever has to make room. */
-  readonly switchingTo: string | undefined;
+  /**
+   * What the operator wants loaded, before anything that waits. Everything that is not pinned makes room for a switch, only
+   * what has no work for a load.
+   */
+  readonly request: { readonly kind: "switch" | "load"; readonly modelId: string } | undefined;
+  /** When a model was last worked with. */
+  readonly lastServed: ReadonlyMap<string, number>;
   /** Loaded while there is room that nobody needs. */
   readonly kept: readonly string[];
   /** Models that must not be started now: they have just failed. */
@@ -36,6 +43,16 @@ export interface ResidencyLimits {
   readonly parkAfterMs: number;
   /** How long a model without work stays; 0 is for ever. */
   readonly idleUnloadMs: number;
+}
+
+export interface WaitingView {
+  readonly job: string;
+  readonly modelId: string;
+  readonly priority: number;
+  /** Since it came, or was last worked on. */
+  readonly since: number;
+  /** A runner has died under it, and it has not shown yet that it was not the reason: it is taken up alone. */
+  readonly isSuspect: boolean;
 }
 
 export interface RunnerView {
@@ -53,6 +70,10 @@ export interface RunnerView {
   readonly hasWorked: boolean;
   /** A job that it was given has not got a token from it yet: to park it now would waste what has been read. */
   readonly isReading: boolean;
+  /** When that was last so. */
+  readonly readUntil: number;
+  /** It works on a suspect: see `WaitingView`. */
+  readonly isProving: boolean;
   /** Since when it has made room: it takes no new work. */
   readonly closedAt: number | undefined;
   readonly isPinned: boolean;
@@ -64,6 +85,8 @@ export type Decision =
   | { readonly type: "estimate"; readonly modelId: string }
   | { readonly type: "start"; readonly modelId: string }
   | { readonly type: "refuse"; readonly modelId: string; readonly missing: Memory }
+  /** A load for which only models at work could make room. */
+  | { readonly type: "decline"; readonly modelId: string }
   /** `sleep`: stops because nobody needs it, and not to make room. */
   | { readonly type: "close" | "reopen" | "stop" | "sleep"; readonly modelId: string }
   | { readonly type: "dispatch"; readonly job: string; readonly modelId: string };
@@ -97,13 +120,15 @@ export type Forecast =
   | { readonly outcome: "short"; readonly missing: Memory };
 
 export function forecast(view: PlanView, modelId: string, memory: Memory): Forecast {
-  if (isResident(view, modelId)) return { outcome: "resident" };
+  const leaving = view.runners.filter(({ phase }) => phase === "leaving");
+  if (isResident(view, modelId) && !leaving.some((runner) => runner.modelId === modelId)) return { outcome: "resident" };
   const missing = missingFor(view, memory);
   if (missing !== undefined) return { outcome: "short", missing };
-  const gone = view.runners.filter(({ phase }) => phase === "leaving");
-  if (hasRoom(view, gone, memory)) return { outcome: "beside" };
-  const candidates = view.runners.filter((runner) => !runner.isPinned && runner.phase !== "leaving");
-  const victims = enough(view, gone, [...candidates].sort(byCostOfLeaving(view)), memory) ?? [];
+  if (hasRoom(view, leaving, memory)) return { outcome: "beside" };
+  const asSwitch = { ...view, request: { kind: "switch" as const, modelId } };
+  // What loads is made to leave when it has loaded.
+  const loading = view.runners.filter(({ phase, isPinned }) => phase === "loading" && !isPinned);
+  const victims = enough(view, leaving, [...candidates(asSwitch, modelId), ...loading], memory) ?? [];
   return { outcome: "evicts", victims: victims.map((victim) => victim.modelId) };
 }
 
@@ -116,60 +141,94 @@ interface Room {
   readonly wakeAt: number;
 }
 
+interface Candidate {
+  readonly modelId: string;
+  readonly memory: Memory;
+  /** Who can make room for it, now or later; undefined where that is not known yet. */
+  readonly victims: readonly RunnerView[] | undefined;
+}
+
 /** Starts what there is room for, and makes room for the first that there is none for. */
 function roomForTheNext(view: PlanView): Room {
   const decisions: Decision[] = [];
   const started: RunnerView[] = [];
   const demanded = demandedModels(view);
-  const rest = { close: new Set<string>(), stop: [], wakeAt: Infinity };
+  let next: Candidate | undefined;
   for (const modelId of new Set([...demanded, ...view.kept])) {
     if (isResident(view, modelId) || view.resting.has(modelId)) continue;
     const memory = view.estimates.get(modelId);
     if (memory === undefined) {
       decisions.push({ type: "estimate", modelId });
-      break;
+      continue;
     }
     const missing = missingFor(view, memory);
-    if (hasRoom({ ...view, runners: [...view.runners, ...started] }, [], memory)) {
+    const full = { ...view, runners: [...view.runners, ...started] };
+    if (hasRoom(full, [], memory) && leavesRoom(full, starting(modelId, memory), next)) {
       decisions.push({ type: "start", modelId });
       started.push(starting(modelId, memory));
     } else if (missing !== undefined) {
       decisions.push({ type: "refuse", modelId, missing });
     } else if (demanded.has(modelId)) {
-      return { decisions, ...makeRoom(view, started, modelId, memory) };
+      next ??= { modelId, memory, victims: enough(full, leavingOf(view), candidates(view, modelId), memory) };
     }
   }
-  return { decisions, ...rest };
+  const room = next === undefined ? nobody : makeRoom(view, started, next);
+  return { ...room, decisions: [...decisions, ...room.decisions] };
 }
 
-function makeRoom(view: PlanView, started: readonly RunnerView[], modelId: string, memory: Memory): Omit<Room, "decisions"> {
+const nobody: Room = { decisions: [], close: new Set(), stop: [], wakeAt: Infinity };
+
+/** Whether a model that fits now would not take the room of one that is to have it. */
+function leavesRoom(view: PlanView, newcomer: RunnerView, next: Candidate | undefined): boolean {
+  if (next === undefined) return true;
+  const full = { ...view, runners: [...view.runners, newcomer] };
+  return next.victims !== undefined && hasRoom(full, [...leavingOf(view), ...next.victims], next.memory);
+}
+
+function makeRoom(view: PlanView, started: readonly RunnerView[], { modelId, memory }: Candidate): Room {
   const full = { ...view, runners: [...view.runners, ...started] };
-  const leaving = view.runners.filter(({ phase }) => phase === "leaving");
-  const nobody = { close: new Set<string>(), stop: [], wakeAt: Infinity };
+  const leaving = leavingOf(view);
   // What is on its way out may be all it takes.
   if (hasRoom(full, leaving, memory)) return nobody;
-  const earlier = earlierModels(view, modelId);
-  const candidates = view.runners
-    .filter((runner) => runner.phase === "ready" && !runner.isPinned && !earlier.has(runner.modelId))
-    .sort(byCostOfLeaving(view));
-  const mayGoAt = (runner: RunnerView) => (modelId === view.switchingTo ? 0 : endOfResidency(view, runner));
-  const victims = enough(
-    full,
-    leaving,
-    candidates.filter((runner) => mayGoAt(runner) <= view.now),
-    memory,
-  );
+  const able = candidates(view, modelId);
+  const mayGoAt = (runner: RunnerView) => (modelId === view.request?.modelId ? 0 : endOfResidency(view, runner));
+  const ready = able.filter((runner) => mayGoAt(runner) <= view.now);
+  const victims = enough(full, leaving, ready, memory);
   if (victims === undefined) {
-    return { ...nobody, wakeAt: Math.min(Infinity, ...candidates.map(mayGoAt).filter((time) => time > view.now)) };
+    const isSettled = full.runners.every(({ phase }) => phase === "ready");
+    if (isOnlyLoad(view, modelId) && isSettled) return { ...nobody, decisions: [{ type: "decline", modelId }] };
+    return { ...nobody, wakeAt: Math.min(Infinity, ...able.map(mayGoAt).filter((time) => time > view.now)) };
   }
   const close = new Set(victims.map((victim) => victim.modelId));
-  const deadlines = victims.map(({ runningJobs, isReading, closedAt = view.now }) => {
+  const isSwitch = modelId === view.request?.modelId;
+  const deadlines = victims.map(({ runningJobs, isReading, readUntil, closedAt = view.now }) => {
     if (runningJobs === 0) return 0;
-    return isReading && modelId !== view.switchingTo ? Infinity : closedAt + view.limits.parkAfterMs;
+    if (isSwitch) return closedAt + view.limits.parkAfterMs;
+    // What has been read would have to be read again: it is worth some answering.
+    return isReading ? Infinity : Math.max(closedAt, readUntil) + view.limits.parkAfterMs;
   });
   const wakeAt = Math.max(...deadlines);
   // Together: a switch that is called off until then has cost nobody anything.
-  return wakeAt <= view.now ? { close, stop: [...close], wakeAt: Infinity } : { close, stop: [], wakeAt };
+  return wakeAt <= view.now ? { ...nobody, close, stop: [...close] } : { ...nobody, close, wakeAt };
+}
+
+/** Who may be made to leave for a model, those whose leaving costs least first. */
+function candidates(view: PlanView, modelId: string): RunnerView[] {
+  const earlier = earlierModels(view, modelId);
+  return view.runners
+    .filter((runner) => runner.phase === "ready" && !runner.isPinned && !earlier.has(runner.modelId))
+    .filter((runner) => !isOnlyLoad(view, modelId) || !isBusy(view, runner))
+    .sort(byCostOfLeaving(view));
+}
+
+/** Whether a model is wanted by the operator, who does not want to disturb for it, and by nobody else. */
+function isOnlyLoad({ request, waiting }: PlanView, modelId: string): boolean {
+  const isLoad = request?.kind === "load" && request.modelId === modelId;
+  return isLoad && !waiting.some((job) => job.modelId === modelId);
+}
+
+function leavingOf({ runners }: PlanView): RunnerView[] {
+  return runners.filter(({ phase }) => phase === "leaving");
 }
 
 function closings(view: PlanView, close: ReadonlySet<string>, leaving: ReadonlySet<string>): Decision[] {
@@ -180,15 +239,15 @@ function closings(view: PlanView, close: ReadonlySet<string>, leaving: ReadonlyS
 }
 
 function dispatches(view: PlanView, closed: ReadonlySet<string>): Decision[] {
-  const free = new Map(
-    view.runners
-      .filter((runner) => runner.phase === "ready" && !runner.isUnloading && !closed.has(runner.modelId))
-      .map((runner) => [runner.modelId, runner.freeSlots]),
+  const open = view.runners.filter(
+    (runner) => runner.phase === "ready" && !runner.isUnloading && !runner.isProving && !closed.has(runner.modelId),
   );
-  return view.waiting.flatMap(({ job, modelId }): Decision[] => {
+  const free = new Map(open.map(({ modelId, freeSlots }) => [modelId, freeSlots]));
+  return view.waiting.flatMap(({ job, modelId, isSuspect }): Decision[] => {
     const slots = free.get(modelId) ?? 0;
     if (slots === 0) return [];
-    free.set(modelId, slots - 1);
+    // A suspect waits until those before it have proved well, and lets nobody pass.
+    free.set(modelId, isSuspect ? 0 : slots - 1);
     return [{ type: "dispatch", job, modelId }];
   });
 }
@@ -200,9 +259,10 @@ function abandoned(view: PlanView): string[] {
 }
 
 function idleTooLong(view: PlanView): string[] {
-  return idle(view)
-    .filter((runner) => runner.isUnloading || idleDeadline(view, runner) <= view.now)
-    .map(({ modelId }) => modelId);
+  // One that is to go does so before it takes up what waits: its model is loaded again for that.
+  const unloading = view.runners.filter((runner) => runner.phase === "ready" && runner.isUnloading && runner.runningJobs === 0);
+  const overdue = idle(view).filter((runner) => !runner.isUnloading && idleDeadline(view, runner) <= view.now);
+  return [...unloading, ...overdue].map(({ modelId }) => modelId);
 }
 
 function idleDeadlines(view: PlanView): number[] {
@@ -218,10 +278,23 @@ function idle(view: PlanView): RunnerView[] {
   return view.runners.filter((runner) => runner.phase === "ready" && runner.runningJobs === 0 && !asked.has(runner.modelId));
 }
 
-/** By a switch, and then by each job, in order. */
-function demandedModels({ waiting, switchingTo }: PlanView): Set<string> {
-  const asked = waiting.map(({ modelId }) => modelId);
-  return new Set(switchingTo === undefined ? asked : [switchingTo, ...asked]);
+/** By the operator, and then by what waits, in the order of their turns. */
+function demandedModels(view: PlanView): Set<string> {
+  const asked = new Map<string, WaitingView[]>();
+  for (const job of view.waiting) asked.set(job.modelId, [...(asked.get(job.modelId) ?? []), job]);
+  const turns = [...asked].map(([modelId, jobs]) => ({ modelId, turn: turnOf(view, modelId, jobs) }));
+  const models = turns.sort((a, b) => a.turn - b.turn).map(({ modelId }) => modelId);
+  return new Set(view.request === undefined ? models : [view.request.modelId, ...models]);
+}
+
+/** Since when a model has waited, with a lead for urgent jobs: the smallest is next. */
+function turnOf(view: PlanView, modelId: string, jobs: readonly WaitingView[]): number {
+  const isAtWork = view.runners.some(
+    (runner) => runner.modelId === modelId && runner.phase === "ready" && runner.runningJobs > 0,
+  );
+  const served = isAtWork ? view.now : (view.lastServed.get(modelId) ?? 0);
+  const since = Math.min(...jobs.map((job) => job.since));
+  return Math.max(served, since) - Math.max(...jobs.map(({ priority }) => priority)) * ageingMs;
 }
 
 /** Models that are to be served before the given one. */
@@ -244,9 +317,14 @@ function endOfResidency(view: PlanView, runner: RunnerView): number {
   return isFree || runner.closedAt !== undefined ? 0 : runner.readyAt + view.limits.minResidencyMs;
 }
 
-/** Those without work first, the least recently used of them first. */
+/** Those without work first, the least recently used of them first; of those with work those that make room already. */
 function byCostOfLeaving(view: PlanView): (a: RunnerView, b: RunnerView) => number {
-  return (a, b) => Number(isBusy(view, a)) - Number(isBusy(view, b)) || a.runningJobs - b.runningJobs || a.lastUsed - b.lastUsed;
+  const isOpen = ({ closedAt }: RunnerView) => Number(closedAt === undefined);
+  return (a, b) =>
+    Number(isBusy(view, a)) - Number(isBusy(view, b)) ||
+    isOpen(a) - isOpen(b) ||
+    a.runningJobs - b.runningJobs ||
+    a.lastUsed - b.lastUsed;
 }
 
 /** As few of the candidates, taken in order, as have to go; undefined where all of them are not enough. */
@@ -297,6 +375,8 @@ function starting(modelId: string, memory: Memory): RunnerView {
     idleSince: 0,
     hasWorked: false,
     isReading: false,
+    readUntil: 0,
+    isProving: false,
     closedAt: undefined,
     isPinned: false,
     isUnloading: false,

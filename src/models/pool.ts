@@ -3,29 +3,30 @@ import type { Metrics } from "../health/metrics/metrics.ts";
 import type { PoolMeasurement } from "../health/metrics/pool-gauges.ts";
 import { LlamapodError } from "../protocol/errors.ts";
 import type { Memory, StepEvent } from "../protocol/runner.ts";
-import { Backoffs, type Backoff } from "./backoff.ts";
+import { Backoffs, type Backoff, type Mishap } from "./backoff.ts";
 import type { Catalogue, CatalogueChange, CatalogueEntry } from "./catalogue.ts";
-import { cannotBeLoaded, crashed, doesNotFit, draining, gone, notEstimated } from "./failures.ts";
+import { cannotBeLoaded, crashed, doesNotFit, draining, gone, nobodyIdle, notEstimated } from "./failures.ts";
 import { loadCommand } from "./load-command.ts";
 import { Job, type JobObserver, type JobRequest, type QueueReason } from "./job.ts";
-import { Capacity, type CapacitySettings } from "./memory/capacity.ts";
+import { Capacity, spareBytes, type CapacitySettings } from "./memory/capacity.ts";
 import { Estimates, type EstimateSettings } from "./memory/estimates.ts";
-import { add } from "./memory/memory.ts";
+import { add, fits } from "./memory/memory.ts";
 import { describeModel, publicState, type ModelStatus } from "./model-status.ts";
 import { Operation, Operations } from "./operations.ts";
 import { forecast, plan, type Decision, type Forecast, type PlanView } from "./plan.ts";
 import { Queue } from "./queue.ts";
 import { Resident } from "./resident.ts";
-import { RunnerFailure, type RunnerProcess } from "./runner-process.ts";
+import { RunnerFailure } from "./runner-process.ts";
+import type { Runner, StartRunner } from "./runner.ts";
 import { isLeaving, type RunnerState } from "./runner-state.ts";
 import { Spares } from "./spares.ts";
 import { Switching } from "./switching.ts";
 
 export interface PoolSettings extends EstimateSettings, CapacitySettings {
-  readonly threads: number;
   readonly gpu: "auto" | "off" | "required";
   readonly maxResident: number;
   readonly maxQueue: number;
+  readonly maxQueuePerClient: number;
   readonly minResidencySeconds: number;
   readonly parkAfterSeconds: number;
   /** 0 is never. */
@@ -36,6 +37,9 @@ export interface PoolSettings extends EstimateSettings, CapacitySettings {
   readonly pinned: readonly string[];
   readonly warmSpare: "on" | "off";
 }
+
+/** What the pool asks of the catalogue. */
+type Models = Pick<Catalogue, "entries" | "get" | "find">;
 
 /** How long a runner that was asked to stop may take. */
 const stopGraceMs = 5_000;
@@ -53,7 +57,7 @@ const jobSmoothing = 0.2;
 export class Pool {
   readonly operations = new Operations();
   readonly #settings: PoolSettings;
-  readonly #catalogue: Catalogue;
+  readonly #catalogue: Models;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #spares: Spares;
@@ -66,27 +70,37 @@ export class Pool {
   readonly #estimating = new Set<string>();
   readonly #unloads = new Map<string, Operation>();
   readonly #preloading: Set<string>;
+  readonly #pinned: ReadonlySet<string>;
+  /** Models that nobody needs loaded until somebody asks for them, active or pinned as they may be. */
+  readonly #asleep = new Set<string>();
+  readonly #lastServed = new Map<string, number>();
+  /** Models whose runner has died before it began to load, and that were given another one. */
+  readonly #secondTries = new Set<string>();
   readonly #listeners = new Set<(status: ModelStatus, revision: number) => void>();
   #activeModel: string | undefined;
-  /** The active model has been unloaded, and is loaded again when it is asked for. */
-  #isActiveAsleep = false;
   #revision = 0;
   #uses = 0;
   #jobMs = presumedJobMs;
+  #isSettling = false;
+  /** Something has happened while what happened before was being settled. */
+  #isUnsettled = false;
+  /** What the clients were last told of the model that is to be loaded. */
+  #toldOfNext = "";
   #wakeTimer: NodeJS.Timeout | undefined;
   /** `draining`: what was accepted is still answered, nothing new is. */
   #phase: "open" | "draining" | "closed" = "open";
 
-  constructor(settings: PoolSettings, catalogue: Catalogue, metrics: Metrics, log: Logger) {
+  constructor(settings: PoolSettings, catalogue: Models, metrics: Metrics, log: Logger, startRunner: StartRunner) {
     this.#settings = settings;
     this.#catalogue = catalogue;
     this.#metrics = metrics;
     this.#log = log;
-    this.#preloading = new Set(settings.preload);
-    const { gpu, threads, warmSpare } = settings;
-    this.#spares = new Spares({ gpu, threads }, warmSpare === "on", log, (freeVideoMemory) => {
-      const held = add(...[...this.#residents.values()].map(({ memory }) => memory));
-      this.#capacity.sawVideoMemory(freeVideoMemory, held.vram);
+    const idsOf = (names: readonly string[]) => new Set(names.flatMap((name) => catalogue.get(name)?.id ?? []));
+    this.#preloading = idsOf(settings.preload);
+    this.#pinned = idsOf(settings.pinned);
+    this.#spares = new Spares(startRunner, settings.warmSpare === "on", log, (freeVideoMemory) => {
+      const held = this.#heldVideoMemory();
+      if (held !== undefined) this.#capacity.sawVideoMemory(freeVideoMemory, held);
     });
     this.#estimates = new Estimates(settings, (command) => this.#spares.estimate(command));
     this.#capacity = new Capacity(settings);
@@ -135,8 +149,14 @@ export class Pool {
     return this.#catalogue.find(id);
   }
 
-  /** Files have come or changed: tells the listeners, and forgets what failed before. */
-  catalogueChanged({ added, changed }: CatalogueChange): void {
+  /** Files have come, changed or gone: tells the listeners, and forgets what failed before. Without its file no model is active. */
+  catalogueChanged({ added, changed, removed }: CatalogueChange): void {
+    for (const id of removed) {
+      this.#backoffs.forget(id);
+      const resident = this.#residents.get(id);
+      if (resident !== undefined) resident.isUnloading = true;
+      if (id === this.#activeModel) this.#setActive(undefined);
+    }
     for (const id of [...added, ...changed]) {
       const entry = this.#catalogue.get(id);
       if (entry === undefined) continue;
@@ -146,7 +166,7 @@ export class Pool {
     this.#settle();
   }
 
-  /** @throws {LlamapodError} `overloaded` with the time after which a retry makes sense, `draining`, `model_load_failed` */
+  /** @throws {LlamapodError} `overloaded` and `queue_share_exceeded` with the time after which a retry makes sense, `draining`, `model_load_failed` */
   submit(request: JobRequest, observer: JobObserver): void {
     if (this.#phase !== "open") throw draining();
     const job = new Job(request, observer);
@@ -154,8 +174,8 @@ export class Pool {
     if (job.isMovable && successor !== undefined) job.moveTo(successor);
     const backoff = this.#backoffs.get(job.modelId);
     if (backoff?.resting === true && backoff.gaveUp) throw backoff.error;
-    if (this.#queue.size >= this.#settings.maxQueue) throw this.#overloaded();
-    if (job.modelId === this.#activeModel) this.#isActiveAsleep = false;
+    this.#checkPlace(request.client);
+    this.#asleep.delete(job.modelId);
     this.#queue.add(job);
     this.#settle();
   }
@@ -178,7 +198,7 @@ export class Pool {
     return this.#request("switch", entry);
   }
 
-  /** Loads a model, beside others or in the place of idle ones. */
+  /** Loads a model, beside others or in the place of idle ones. Where only models at work could make room it fails. */
   load(entry: CatalogueEntry): Operation {
     return this.#request("load", entry);
   }
@@ -190,7 +210,8 @@ export class Pool {
     if (known !== undefined) return known;
     const operation = new Operation("unload", id, () => {
       const resident = this.#residents.get(id);
-      if (resident?.runner.state.name !== "ready") return;
+      // It cannot be called back any more.
+      if (resident === undefined || isLeaving(resident.runner.state)) return;
       resident.isUnloading = false;
       this.#unloads.delete(id);
       operation.cancelled();
@@ -198,7 +219,7 @@ export class Pool {
     });
     this.operations.add(operation);
     const resident = this.#residents.get(id);
-    if (id === this.#activeModel) this.#isActiveAsleep = true;
+    this.#asleep.add(id);
     this.#preloading.delete(id);
     if (resident === undefined) operation.done();
     else {
@@ -231,6 +252,7 @@ export class Pool {
     clearTimeout(this.#wakeTimer);
     this.#backoffs.close();
     this.#switching.close(draining());
+    for (const operation of this.#unloads.values()) operation.failed(draining());
     const residents = [...this.#residents.values()];
     const unfinished = [...this.#queue.takeWhere(() => true), ...residents.flatMap((resident) => resident.release())];
     for (const job of unfinished) job.observer.failed(draining());
@@ -241,7 +263,11 @@ export class Pool {
     if (this.#phase !== "open") throw draining();
     // Whoever asks wants it tried again.
     this.#backoffs.forget(entry.id);
-    const operation = this.#switching.request(kind, entry.id, () => {
+    this.#asleep.delete(entry.id);
+    this.#unloads.get(entry.id)?.cancel();
+    const operation = this.#switching.request(kind, entry.id, (cancelled) => {
+      if (cancelled.kind === "switch") this.#moveUnnamed(cancelled.modelId, this.#activeModel);
+      this.#announce(entry);
       this.#settle();
     });
     this.operations.add(operation);
@@ -257,29 +283,54 @@ export class Pool {
     return operation?.kind === "switch" && isActiveLeaving ? operation.modelId : undefined;
   }
 
+  /** Does what is to be done after something has happened. What that brings about is settled after it, not within it. */
   #settle(): void {
-    if (this.#phase === "closed") return;
-    this.#completeSwitches();
-    for (;;) {
-      const { decisions, wakeAt } = plan(this.#view());
-      for (const decision of decisions) this.#carryOut(decision);
-      this.#wakeAt(wakeAt);
-      if (decisions.length === 0) break;
+    this.#isUnsettled = true;
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    try {
+      while (this.#isUnsettled && this.#phase !== "closed") {
+        this.#isUnsettled = false;
+        this.#completeSwitches();
+        const { decisions, wakeAt } = plan(this.#view());
+        for (const decision of decisions) this.#carryOut(decision);
+        if (decisions.length > 0) this.#isUnsettled = true;
+        if (this.#isUnsettled) continue;
+        this.#wakeAt(wakeAt);
+        this.#reportProgress();
+        this.#tellPositions();
+        // Beside a load, too: in time for the one after it.
+        if (this.#estimating.size === 0) this.#spares.warm(() => this.#isRoomForSpare());
+      }
+    } finally {
+      this.#isSettling = false;
     }
-    this.#reportProgress();
-    this.#tellPositions();
-    // Beside a load, too: in time for the one after it.
-    if (this.#estimating.size === 0) this.#spares.warm();
+  }
+
+  #isRoomForSpare(): boolean {
+    const taken = add(...[...this.#residents.values()].map(({ memory }) => memory));
+    return fits(add(taken, { ram: spareBytes, vram: 0 }), this.#readCapacity());
+  }
+
+  /** GPU memory that our runners hold; undefined while some of them are taking it or giving it back. */
+  #heldVideoMemory(): number | undefined {
+    let held = 0;
+    for (const { runner, memory } of this.#residents.values()) {
+      if (runner.state.name === "ready") held += memory.vram;
+      else if (runner.state.name !== "starting" && runner.state.name !== "prepared") return undefined;
+    }
+    return held;
   }
 
   #view(): PlanView {
-    const { maxResident, minResidencySeconds, parkAfterSeconds, idleUnloadSeconds, pinned } = this.#settings;
+    const { maxResident, minResidencySeconds, parkAfterSeconds, idleUnloadSeconds } = this.#settings;
     const residents = [...this.#residents.values()];
     const now = performance.now();
     const running = residents.flatMap(({ jobs }) => jobs);
     const waiting = this.#queue.inOrder(running, now);
-    const active = this.#activeModel === undefined || this.#isActiveAsleep ? [] : [this.#activeModel];
-    const kept = [...active, ...pinned, ...this.#preloading].filter((modelId) => this.#isUsable(modelId));
+    const active = this.#activeModel === undefined ? [] : [this.#activeModel];
+    const wanted = [...active, ...this.#pinned, ...this.#preloading];
+    const kept = wanted.filter((modelId) => !this.#asleep.has(modelId) && this.#isUsable(modelId));
     const known = this.#catalogue.entries.flatMap((entry) => {
       const memory = this.#estimates.get(entry);
       return memory === undefined ? [] : [[entry.id, memory] as const];
@@ -287,15 +338,18 @@ export class Pool {
     const readCapacity = () => this.#readCapacity();
     return {
       now,
-      waiting: waiting.map((job) => ({ job: job.request.id, modelId: job.modelId })),
-      runners: residents.map((resident) => resident.view(pinned.includes(resident.entry.id))),
+      waiting: waiting.map(({ request: { id, priority }, modelId, since, isSuspect }) => {
+        return { job: id, modelId, priority, since, isSuspect };
+      }),
+      runners: residents.map((resident) => resident.view(this.#pinned.has(resident.entry.id))),
       // Most of the time nothing has to be loaded, and nobody asks.
       get capacity() {
         return readCapacity();
       },
       estimates: new Map(known),
       maxResident,
-      switchingTo: this.#switching.current?.modelId,
+      request: this.#switching.wanted,
+      lastServed: this.#lastServed,
       kept,
       resting: new Set([...this.#backoffs.resting, ...this.#estimating]),
       limits: {
@@ -323,6 +377,9 @@ export class Pool {
       case "refuse":
         this.#refuse(decision.modelId, decision.missing);
         break;
+      case "decline":
+        this.#failSwitch(decision.modelId, nobodyIdle(decision.modelId));
+        break;
       case "close":
         if (resident !== undefined) resident.closedAt = performance.now();
         break;
@@ -330,12 +387,12 @@ export class Pool {
         if (resident !== undefined) resident.closedAt = undefined;
         break;
       case "sleep":
-        if (decision.modelId === this.#activeModel) this.#isActiveAsleep = true;
-        this.#metrics.models.evicted(decision.modelId, "idle");
+        this.#asleep.add(decision.modelId);
+        this.#metrics.models.evicted(decision.modelId, resident?.isUnloading === true ? "requested" : "idle");
         this.#stop(resident);
         break;
       case "stop":
-        this.#metrics.models.evicted(decision.modelId, resident?.isUnloading === true ? "requested" : "room");
+        this.#metrics.models.evicted(decision.modelId, "room");
         this.#stop(resident);
         break;
       case "dispatch":
@@ -354,17 +411,17 @@ export class Pool {
     this.#announce(entry);
     this.#estimates
       .request(entry)
+      .finally(() => this.#estimating.delete(modelId))
       .catch((thrown: unknown) => {
         const refused = thrown instanceof RunnerFailure && thrown.refused;
         this.#log.error({ model: modelId, err: thrown }, "model could not be loaded");
         this.#metrics.models.notLoaded(modelId, refused ? "refused" : "crashed");
-        const { gaveUp, error } = this.#rest(modelId, notEstimated(modelId, thrown), refused);
+        const { gaveUp, error } = this.#rest(modelId, notEstimated(modelId, thrown), refused ? "refused" : "start");
         this.#failSwitch(modelId, error);
         if (gaveUp) this.#fail(modelId, error);
         this.#announce(entry);
       })
       .finally(() => {
-        this.#estimating.delete(modelId);
         this.#settle();
       });
   }
@@ -373,7 +430,14 @@ export class Pool {
     const entry = this.#catalogue.get(modelId);
     const estimate = entry === undefined ? undefined : this.#estimates.get(entry);
     if (entry === undefined || entry.header instanceof LlamapodError || estimate === undefined) return;
-    const runner = this.#spares.take();
+    if (this.#residents.has(modelId)) return;
+    let runner: Runner;
+    try {
+      runner = this.#spares.take();
+    } catch (thrown) {
+      this.#startFailed(entry, thrown);
+      return;
+    }
     this.#residents.set(modelId, new Resident(entry, runner, this.#settings.slots, estimate, this.#metrics, ++this.#uses));
     runner.load(modelId, loadCommand(entry, entry.header, this.#settings), {
       stateChanged: ({ state }) => {
@@ -389,6 +453,17 @@ export class Pool {
     this.#announce(entry);
   }
 
+  /** The machine could not even start a process. */
+  #startFailed(entry: CatalogueEntry, thrown: unknown): void {
+    this.#log.error({ model: entry.id, err: thrown }, "no runner could be started");
+    this.#metrics.models.notLoaded(entry.id, "crashed");
+    const cause = thrown instanceof Error ? thrown.message : String(thrown);
+    const { gaveUp, error } = this.#rest(entry.id, cannotBeLoaded(entry.id, cause), "start");
+    this.#failSwitch(entry.id, error);
+    if (gaveUp) this.#fail(entry.id, error);
+    this.#announce(entry);
+  }
+
   /** A runner that has served may serve again; one that is loading cannot be called back. */
   #stop(resident: Resident | undefined): void {
     if (resident === undefined) return;
@@ -401,7 +476,7 @@ export class Pool {
     const error = doesNotFit(modelId, missing);
     this.#log.error({ model: modelId, missing }, "model does not fit into memory");
     this.#metrics.models.notLoaded(modelId, "memory");
-    this.#rest(modelId, error, true);
+    this.#rest(modelId, error, "refused");
     this.#fail(modelId, error);
     const entry = this.#catalogue.get(modelId);
     if (entry !== undefined) this.#announce(entry);
@@ -409,26 +484,30 @@ export class Pool {
 
   #dispatch(id: string, resident: Resident | undefined): void {
     const job = this.#queue.find(id);
-    if (resident === undefined || job === undefined) return;
+    if (resident?.runner.state.name !== "ready" || job === undefined) return;
     this.#queue.remove(job);
+    this.#lastServed.set(resident.entry.id, performance.now());
     resident.take(job, ++this.#uses);
   }
 
-  #stepped(modelId: string, runner: RunnerProcess, step: StepEvent): void {
+  #stepped(modelId: string, runner: Runner, step: StepEvent): void {
     const resident = this.#residents.get(modelId);
     if (resident?.runner !== runner) return;
+    const wasProving = resident.isProving;
     const ended = resident.stepped(step);
-    for (const job of ended) this.#jobMs += jobSmoothing * (performance.now() - job.acceptedAt - this.#jobMs);
+    for (const job of ended) this.#jobMs += jobSmoothing * (job.servedMs - this.#jobMs);
+    if (ended.length > 0) this.#lastServed.set(modelId, performance.now());
     // One that has answered is well again; to have been loaded proves less.
     if (ended.length > 0) this.#backoffs.forget(modelId);
     // What makes room may be waited for by the token.
-    if (ended.length > 0 || resident.closedAt !== undefined) this.#settle();
+    if (ended.length > 0 || resident.closedAt !== undefined || wasProving) this.#settle();
   }
 
-  #runnerChanged(modelId: string, runner: RunnerProcess, state: RunnerState): void {
+  #runnerChanged(modelId: string, runner: Runner, state: RunnerState): void {
     const resident = this.#residents.get(modelId);
     if (resident?.runner !== runner) return;
     resident.entered(state.name);
+    if (resident.hasBegunToLoad) this.#secondTries.delete(modelId);
     if (state.name === "ready") this.#becameReady(resident, state);
     if (state.name === "prepared" && resident.hasBeenReady) this.#runnerUnloaded(resident);
     if (state.name === "stopped") this.#runnerStopped(resident);
@@ -440,7 +519,9 @@ export class Pool {
   #becameReady(resident: Resident, state: RunnerState & { name: "ready" }): void {
     const { id } = resident.entry;
     const seconds = resident.becameReady();
-    this.#estimates.learn(resident.entry, state.model.memory);
+    // What it holds of an earlier model would be learnt as this one's.
+    if (!this.#spares.hasBeenUsed(resident.runner)) this.#estimates.learn(resident.entry, state.model.memory);
+    this.#backoffs.get(id)?.loaded();
     this.#preloading.delete(id);
     this.#metrics.models.loaded(id, seconds);
     this.#log.info({ model: id, seconds: Number(seconds.toFixed(2)), ...state.model }, "model is ready");
@@ -455,6 +536,7 @@ export class Pool {
     const { id } = resident.entry;
     this.#residents.delete(id);
     this.#metrics.models.runnerExited(id, "requested", resident.hasBeenReady);
+    this.#lastServed.set(id, performance.now());
     for (const job of resident.release()) {
       if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
       else this.#park(job);
@@ -474,24 +556,37 @@ export class Pool {
     this.#residents.delete(id);
     const wasServing = resident.hasBeenReady;
     this.#metrics.models.runnerExited(id, exit, wasServing);
-    if (!wasServing) this.#metrics.models.notLoaded(id, refused ? "refused" : "crashed");
-    this.#log.error({ model: id, cause }, wasServing ? "runner died" : "model could not be loaded");
-    for (const job of resident.release()) {
-      if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
-      else if (job.crashed()) this.#queue.add(job);
-      else job.observer.failed(crashed(id, cause));
-    }
     this.#unloads.get(id)?.done();
     this.#unloads.delete(id);
-    const { gaveUp, error } = this.#rest(id, cannotBeLoaded(id, cause), refused);
+    if (!resident.hasBegunToLoad && !refused && !this.#secondTries.has(id)) {
+      // It may have stood by, and died of something else than this model.
+      this.#log.warn({ model: id, cause }, "runner died before it began to load, another one is started");
+      this.#secondTries.add(id);
+      return;
+    }
+    if (!wasServing) this.#metrics.models.notLoaded(id, refused ? "refused" : "crashed");
+    this.#log.error({ model: id, cause }, wasServing ? "runner died" : "model could not be loaded");
+    this.#releaseCrashed(resident, cause);
+    const mishap = refused ? "refused" : wasServing ? "death" : "start";
+    const { gaveUp, error } = this.#rest(id, cannotBeLoaded(id, cause), mishap);
     // A switch is tried once: the old model is there to go back to.
     if (!wasServing) this.#failSwitch(id, error);
     if (gaveUp) this.#fail(id, error);
   }
 
+  #releaseCrashed(resident: Resident, cause: string): void {
+    const jobs = resident.release();
+    if (jobs.length > 0) this.#lastServed.set(resident.entry.id, performance.now());
+    for (const job of jobs) {
+      if (job.isCancelled) job.end({ outcome: "finished", id: job.request.id, reason: "cancelled" });
+      else if (job.crashed(jobs.length === 1)) this.#queue.add(job);
+      else job.observer.failed(crashed(resident.entry.id, cause));
+    }
+  }
+
   /** Keeps a model from being started again at once. */
-  #rest(modelId: string, error: LlamapodError, refused: boolean): Backoff {
-    return this.#backoffs.rest(modelId, error, refused, () => {
+  #rest(modelId: string, error: LlamapodError, mishap: Mishap): Backoff {
+    return this.#backoffs.rest(modelId, error, mishap, () => {
       this.#settle();
     });
   }
@@ -534,7 +629,7 @@ export class Pool {
   #setActive(modelId: string | undefined): void {
     const previous = this.#activeModel;
     this.#activeModel = modelId;
-    this.#isActiveAsleep = false;
+    if (modelId !== undefined) this.#asleep.delete(modelId);
     for (const id of new Set([previous, modelId])) {
       const changed = id === undefined ? undefined : this.#catalogue.get(id);
       if (changed !== undefined) this.#announce(changed);
@@ -547,10 +642,19 @@ export class Pool {
     if (operation === undefined || entry === undefined || entry.header instanceof LlamapodError) return;
     const totalBytes = entry.header.fileBytes;
     const state = this.#residents.get(entry.id)?.runner.state;
-    const isClosing = [...this.#residents.values()].some(({ closedAt }) => closedAt !== undefined);
-    const phase = state === undefined ? (isClosing ? "draining" : "planning") : publicState(state);
+    const closing = this.#closing();
+    const phase = state === undefined ? (closing.length > 0 ? "draining" : "planning") : publicState(state);
     const fraction = state?.name === "loading" ? state.progress : state?.name === "warming" ? 1 : 0;
     operation.progressed({ phase, doneBytes: Math.round(fraction * totalBytes), totalBytes });
+    const told = [operation.id, phase, ...closing].join(" ");
+    if (state === undefined && told !== this.#toldOfNext) this.#announce(entry);
+    this.#toldOfNext = told;
+  }
+
+  /** Models that make room. */
+  #closing(): string[] {
+    const residents = [...this.#residents.values()];
+    return residents.filter(({ closedAt }) => closedAt !== undefined).map(({ entry }) => entry.id);
   }
 
   #wakeAt(time: number): void {
@@ -578,19 +682,29 @@ export class Pool {
     return resident === undefined && isSomebodyInTheWay && !this.#estimating.has(job.modelId) ? "memory" : "loading";
   }
 
-  #overloaded(): LlamapodError {
-    const { maxQueue, slots } = this.#settings;
-    const retryAfterMs = Math.max(1_000, Math.round((this.#jobMs * this.#queue.size) / slots));
-    return new LlamapodError("overloaded", `${maxQueue} requests are waiting already, which is the limit.`, { retryAfterMs });
+  /** @throws {LlamapodError} `overloaded`, `queue_share_exceeded` */
+  #checkPlace(client: string): void {
+    const { maxQueue, maxQueuePerClient, slots } = this.#settings;
+    const retryAfter = (waiting: number) => ({ retryAfterMs: Math.max(1_000, Math.round((this.#jobMs * waiting) / slots)) });
+    if (this.#queue.size >= maxQueue) {
+      const message = `${maxQueue} requests are waiting already, which is the limit.`;
+      throw new LlamapodError("overloaded", message, retryAfter(this.#queue.size));
+    }
+    const own = this.#queue.countOf(client);
+    if (own < maxQueuePerClient) return;
+    const message = `${own} of your requests are waiting already, which is your share of the queue. Wait for one of them to begin.`;
+    throw new LlamapodError("queue_share_exceeded", message, retryAfter(own));
   }
 
   #status(entry: CatalogueEntry): ModelStatus {
     const resident = this.#residents.get(entry.id);
+    const isNext = entry.id === this.#switching.current?.modelId;
     return describeModel(entry, {
       isActive: entry.id === this.#activeModel,
       memory: resident?.memory ?? this.#estimates.get(entry),
       runner: resident?.runner.state,
-      isEstimating: this.#estimating.has(entry.id),
+      isAwaited: this.#estimating.has(entry.id) || isNext,
+      waitsFor: isNext ? this.#closing() : [],
       failure: this.#backoffs.get(entry.id)?.error,
     });
   }
@@ -617,7 +731,8 @@ export class Pool {
   }
 
   #readCapacity(): Memory {
-    return this.#capacity.read([...this.#residents.values()].flatMap(({ runner }) => runner.pid ?? []));
+    const pids = [...this.#residents.values()].flatMap(({ runner }) => runner.pid ?? []);
+    return this.#capacity.read([...pids, ...this.#spares.pids]);
   }
 
   readonly #unexpected = (err: unknown): void => {

@@ -1,10 +1,14 @@
 import type { Job } from "./job.ts";
 
 /** A job that has waited this long is served like one of the next higher priority, in milliseconds. */
-const ageingMs = 10_000;
+export const ageingMs = 10_000;
+
+/** More urgent than any priority and any age. */
+const interrupted = Number.MAX_SAFE_INTEGER / 2;
 
 /**
- * Jobs that wait, in the order in which they are to be served: what has been interrupted; then by priority, which grows
+ * Jobs that wait, in the order in which they are to be served: what has been interrupted, and
+ * of that what a runner died under last; then by priority, which grows
  * with the time that a job has waited; then by turns between the clients, a client's running jobs being turns it has had;
  * then by arrival.
  */
@@ -13,6 +17,11 @@ export class Queue {
 
   get size(): number {
     return this.#jobs.length;
+  }
+
+  /** Of one client. */
+  countOf(client: string): number {
+    return this.#jobs.filter(({ request }) => request.client === client).length;
   }
 
   /** In order of arrival. */
@@ -49,16 +58,15 @@ export class Queue {
     };
     for (const job of running) nextTurn(job);
     const urgency = (job: Job): number =>
-      job.wasInterrupted ? Infinity : job.request.priority + Math.floor((now - job.acceptedAt) / ageingMs);
+      job.isPrimeSuspect
+        ? 2 * interrupted
+        : job.wasInterrupted
+          ? interrupted
+          : job.request.priority + Math.floor((now - job.acceptedAt) / ageingMs);
     return [...this.#jobs]
-      .sort((a, b) => urgencyOrder(urgency(a), urgency(b)) || a.acceptedAt - b.acceptedAt)
+      .sort((a, b) => urgency(b) - urgency(a) || a.acceptedAt - b.acceptedAt)
       .map((job) => ({ job, urgency: urgency(job), turn: nextTurn(job) }))
-      .sort((a, b) => urgencyOrder(a.urgency, b.urgency) || a.turn - b.turn || a.job.acceptedAt - b.job.acceptedAt)
+      .sort((a, b) => b.urgency - a.urgency || a.turn - b.turn || a.job.acceptedAt - b.job.acceptedAt)
       .map(({ job }) => job);
   }
-}
-
-/** The more urgent first. Infinity less infinity is no number. */
-function urgencyOrder(a: number, b: number): number {
-  return a === b ? 0 : b - a;
 }

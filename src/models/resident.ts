@@ -6,13 +6,13 @@ import type { CatalogueEntry } from "./catalogue.ts";
 import type { Job } from "./job.ts";
 import { larger } from "./memory/memory.ts";
 import type { RunnerView } from "./plan.ts";
-import type { RunnerProcess } from "./runner-process.ts";
+import type { Runner } from "./runner.ts";
 import { isLeaving, type RunnerState } from "./runner-state.ts";
 
 /** A model that is loaded, or on its way in or out: its runner, and the jobs that it works on. */
 export class Resident {
   readonly entry: CatalogueEntry;
-  readonly runner: RunnerProcess;
+  readonly runner: Runner;
   readonly startedAt = performance.now();
   /** It makes room for another model: since when. */
   closedAt: number | undefined;
@@ -29,11 +29,12 @@ export class Resident {
   #loadPhase: { readonly name: "spawn" | "weights" | "warmup"; readonly since: number };
   #readyAt: number | undefined;
   #idleSince = 0;
+  #readUntil = 0;
   #hasWorked = false;
   /** Grows with every use in the pool. */
   #lastUsed: number;
 
-  constructor(entry: CatalogueEntry, runner: RunnerProcess, slots: number, estimate: Memory, metrics: Metrics, use: number) {
+  constructor(entry: CatalogueEntry, runner: Runner, slots: number, estimate: Memory, metrics: Metrics, use: number) {
     this.entry = entry;
     this.runner = runner;
     this.#slots = slots;
@@ -46,6 +47,16 @@ export class Resident {
 
   get jobs(): readonly Job[] {
     return [...this.#jobs.values()];
+  }
+
+  /** It works on a job under which another runner has died. */
+  get isProving(): boolean {
+    return this.jobs.some(({ isSuspect }) => isSuspect);
+  }
+
+  /** It has got as far as to open the model's file. */
+  get hasBegunToLoad(): boolean {
+    return this.#loadPhase.name !== "spawn";
   }
 
   get hasBeenReady(): boolean {
@@ -79,6 +90,7 @@ export class Resident {
     this.#reading.add(job.request.id);
     this.#hasWorked = true;
     this.#lastUsed = use;
+    job.taken();
     this.runner.send(job.command());
   }
 
@@ -114,7 +126,7 @@ export class Resident {
   #produced({ id, text, tokens }: StepEvent["outputs"][number], at: number): void {
     const job = this.#jobs.get(id);
     if (job === undefined) return;
-    this.#reading.delete(id);
+    if (tokens.length > 0) this.#hasRead(id);
     const { isFirst, gapMs } = job.produce(text, tokens, at);
     this.#instruments.generated(tokens.length);
     if (isFirst) this.#instruments.prefilled(job.prefillMs / 1_000);
@@ -125,7 +137,7 @@ export class Resident {
     const job = this.#jobs.get(ended.id);
     if (job === undefined) return [];
     this.#jobs.delete(ended.id);
-    const phase = this.#reading.delete(ended.id) ? "prefill" : "decode";
+    const phase = this.#hasRead(ended.id) ? "prefill" : "decode";
     this.#idleSince = performance.now();
     if (job.hasStarted) {
       const { prompt_tokens: promptTokens, completion_tokens: generatedTokens } = job.usage;
@@ -134,6 +146,13 @@ export class Resident {
     if (job.isCancelled) this.#metrics.requests.cancelled(phase, job.cancelledForMs / 1_000);
     job.end(ended);
     return [job];
+  }
+
+  /** @returns whether it had not until now */
+  #hasRead(id: string): boolean {
+    const wasReading = this.#reading.delete(id);
+    if (wasReading && this.#reading.size === 0) this.#readUntil = performance.now();
+    return wasReading;
   }
 
   view(isPinned: boolean): RunnerView {
@@ -149,6 +168,8 @@ export class Resident {
       idleSince: this.#idleSince,
       hasWorked: this.#hasWorked,
       isReading: this.#reading.size > 0,
+      readUntil: this.#readUntil,
+      isProving: this.isProving,
       closedAt: this.closedAt,
       isPinned,
       isUnloading: this.isUnloading,

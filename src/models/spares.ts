@@ -1,107 +1,145 @@
 import type { Logger } from "pino";
-import type { EstimateCommand, Memory, PrepareCommand } from "../protocol/runner.ts";
-import { RunnerProcess } from "./runner-process.ts";
+import type { EstimateCommand, Memory } from "../protocol/runner.ts";
+import type { Runner, StartRunner } from "./runner.ts";
 
 const stopGraceMs = 2_000;
+
+/** Estimates that are made at the same time, at most: one that hangs must not keep the others waiting. */
+const mostEstimates = 2;
 
 /**
  * Runners without a model. To import the library and open the backend takes half a second and more, so one that has done
  * so may stand by: a new one, or one that has given its model up. Estimates are made by such a runner, too.
  */
 export class Spares {
-  readonly #backend: Omit<PrepareCommand, "type">;
+  readonly #startRunner: StartRunner;
   /** Whether one may stand by. */
   readonly areKept: boolean;
   readonly #log: Logger;
   readonly #onPrepared: (freeVideoMemory: number) => void;
   /** The oldest first: more than one only until the next `warm`. */
-  #standingBy: readonly RunnerProcess[] = [];
-  #estimator: RunnerProcess | undefined;
-  #lastEstimate: Promise<unknown> = Promise.resolve();
+  #standingBy: readonly Runner[] = [];
+  readonly #estimators = new Set<Runner>();
+  readonly #estimating = new Set<Promise<unknown>>();
+  readonly #used = new WeakSet<Runner>();
+  readonly #stopping = new Set<Promise<unknown>>();
+  #isClosed = false;
 
   /**
    * @param onPrepared told how much GPU memory is free, in bytes, whenever a runner has opened the backend
    */
-  constructor(
-    backend: Omit<PrepareCommand, "type">,
-    areKept: boolean,
-    log: Logger,
-    onPrepared: (freeVideoMemory: number) => void,
-  ) {
-    this.#backend = backend;
+  constructor(startRunner: StartRunner, areKept: boolean, log: Logger, onPrepared: (freeVideoMemory: number) => void) {
+    this.#startRunner = startRunner;
     this.areKept = areKept;
     this.#log = log;
     this.#onPrepared = onPrepared;
   }
 
-  /** Has a runner stand by, where one may, and no more than one. One that dies is replaced the next time. */
-  warm(): void {
+  /** Process ids of those that stand by. */
+  get pids(): number[] {
+    return this.#standingBy.flatMap(({ pid }) => pid ?? []);
+  }
+
+  /**
+   * Has a runner stand by, where one may, and no more than one. One that dies is replaced the next time.
+   *
+   * @param isRoom whether it would fit beside the models
+   */
+  warm(isRoom: () => boolean): void {
     if (!this.areKept) return;
     const [, ...surplus] = this.#standingBy;
     for (const runner of surplus) this.#dismiss(runner);
-    if (this.#standingBy.length === 0) this.#keep(this.#spawn());
+    if (this.#standingBy.length > 0 || !isRoom()) return;
+    try {
+      this.#keep(this.#spawn());
+    } catch (err) {
+      this.#log.warn({ err }, "no runner can stand by");
+    }
   }
 
-  /** The one that stands by, or a new one. It belongs to the caller from now on. */
-  take(): RunnerProcess {
+  /** The one that stands by, or a new one. It belongs to the caller from now on. @throws {Error} where none can be started */
+  take(): Runner {
     const [runner = this.#spawn(), ...others] = this.#standingBy;
     this.#standingBy = others;
     return runner;
   }
 
   /** A runner that has given its model up. */
-  takeBack(runner: RunnerProcess): void {
+  takeBack(runner: Runner): void {
+    this.#used.add(runner);
     if (runner.state.name === "prepared") this.#onPrepared(runner.state.freeVideoMemory);
     this.#keep(runner);
   }
 
-  /** One after the other. @throws {Error} with the cause, where the model cannot be loaded */
-  estimate(command: EstimateCommand): Promise<Memory> {
-    const estimated = this.#lastEstimate.then(async () => {
-      const runner = this.take();
-      this.#estimator = runner;
-      const memory = await runner.estimate(command);
-      this.#estimator = undefined;
-      if (this.areKept && this.#standingBy.length === 0) this.#keep(runner);
-      else await runner.stop(stopGraceMs);
-      return memory;
-    });
-    this.#lastEstimate = estimated.catch(() => undefined);
+  /** Whether a runner has had a model before, of which something may have stayed behind. */
+  hasBeenUsed(runner: Runner): boolean {
+    return this.#used.has(runner);
+  }
+
+  /** @throws {Error} with the cause, where the model cannot be loaded */
+  async estimate(command: EstimateCommand): Promise<Memory> {
+    while (this.#estimating.size >= mostEstimates) await Promise.race(this.#estimating);
+    if (this.#isClosed) throw new Error("the server is shutting down");
+    const estimated = this.#estimate(command);
+    const over: Promise<unknown> = estimated
+      .catch(() => undefined)
+      .finally(() => {
+        this.#estimating.delete(over);
+      });
+    this.#estimating.add(over);
     return estimated;
   }
 
   async close(): Promise<void> {
-    this.#estimator?.kill();
-    await this.#lastEstimate;
-    await Promise.all(this.#standingBy.map((runner) => runner.stop(stopGraceMs)));
+    this.#isClosed = true;
+    for (const runner of this.#estimators) runner.kill();
+    await Promise.all(this.#estimating);
+    for (const runner of this.#standingBy) this.#dismiss(runner);
+    await Promise.all(this.#stopping);
   }
 
-  #spawn(): RunnerProcess {
-    const observer = {
-      stateChanged: ({ state }: RunnerProcess) => {
+  async #estimate(command: EstimateCommand): Promise<Memory> {
+    const runner = this.take();
+    this.#estimators.add(runner);
+    try {
+      const memory = await runner.estimate(command);
+      if (this.areKept && this.#standingBy.length === 0) this.#keep(runner);
+      else this.#dismiss(runner);
+      return memory;
+    } finally {
+      this.#estimators.delete(runner);
+    }
+  }
+
+  #spawn(): Runner {
+    return this.#startRunner({
+      stateChanged: ({ state }) => {
         if (state.name === "prepared") this.#onPrepared(state.freeVideoMemory);
       },
       stepped: () => undefined,
       beat: () => undefined,
-    };
-    return new RunnerProcess(this.#backend, this.#log, observer);
+    });
   }
 
-  #keep(runner: RunnerProcess): void {
+  #keep(runner: Runner): void {
     this.#standingBy = [...this.#standingBy, runner];
     void runner.exited.then(() => {
       this.#forget(runner);
     });
   }
 
-  #dismiss(runner: RunnerProcess): void {
+  #dismiss(runner: Runner): void {
     this.#forget(runner);
-    runner.stop(stopGraceMs).catch((err: unknown) => {
-      this.#log.error({ err }, "a spare runner could not be stopped");
-    });
+    const stopped: Promise<unknown> = runner
+      .stop(stopGraceMs)
+      .catch((err: unknown) => {
+        this.#log.error({ err }, "a spare runner could not be stopped");
+      })
+      .finally(() => this.#stopping.delete(stopped));
+    this.#stopping.add(stopped);
   }
 
-  #forget(runner: RunnerProcess): void {
+  #forget(runner: Runner): void {
     this.#standingBy = this.#standingBy.filter((other) => other !== runner);
   }
 }

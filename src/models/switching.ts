@@ -14,14 +14,24 @@ export class Switching {
     return this.#pending[0];
   }
 
+  /** What it is after. */
+  get wanted(): { readonly kind: "switch" | "load"; readonly modelId: string } | undefined {
+    const [current] = this.#pending;
+    return current === undefined ? undefined : { kind: current.kind === "load" ? "load" : "switch", modelId: current.modelId };
+  }
+
   /** Asks for the same as an operation that is under way join it. */
-  request(kind: Extract<OperationKind, "switch" | "load">, modelId: string, onCancelled: () => void): Operation {
+  request(
+    kind: Extract<OperationKind, "switch" | "load">,
+    modelId: string,
+    onCancelled: (operation: Operation) => void,
+  ): Operation {
     const last = this.#pending.at(-1);
     if (last?.kind === kind && last.modelId === modelId) return last;
     const operation = new Operation(kind, modelId, () => {
       this.#remove(operation);
       operation.cancelled();
-      onCancelled();
+      onCancelled(operation);
     });
     this.#pending = [...this.#pending, operation];
     return operation;

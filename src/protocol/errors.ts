@@ -25,6 +25,7 @@ const table = {
   template_error: { status: 400, type: "invalid_request_error", retryable: false },
   context_length_exceeded: { status: 400, type: "invalid_request_error", retryable: false },
   overloaded: { status: 429, type: "rate_limit_error", retryable: true },
+  queue_share_exceeded: { status: 429, type: "rate_limit_error", retryable: true },
   too_many_messages: { status: 429, type: "rate_limit_error", retryable: true },
   too_many_connections: { status: 429, type: "rate_limit_error", retryable: true },
   too_many_generations: { status: 429, type: "rate_limit_error", retryable: true },

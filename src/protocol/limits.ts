@@ -8,6 +8,7 @@ export interface Limits {
   readonly maxGenerations: number;
   readonly maxGenerationsPerClient: number;
   readonly maxQueue: number;
+  readonly maxQueuePerClient: number;
   readonly contextSize: number;
   readonly maxMessages: number;
   readonly maxTokens: number;
@@ -31,6 +32,7 @@ export const beyond = {
   maxGenerations: "`overloaded`",
   maxGenerationsPerClient: "`too_many_generations`",
   maxQueue: "`overloaded`",
+  maxQueuePerClient: "`queue_share_exceeded`",
   contextSize: "`context_length_exceeded`",
   maxMessages: "`conversation_too_long`",
   maxTokens: "`max_tokens_exceeded`",

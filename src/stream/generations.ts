@@ -157,6 +157,7 @@ export class Generations {
     if (entry.generation.subscriberCount > 0 || onExpire === "finish") return;
     entry.timer = setTimeout(() => {
       this.#metrics.requests.expired();
+      entry.cancelled = true;
       this.#pool.cancel(entry.jobId);
     }, graceMs);
   }

@@ -179,6 +179,41 @@ test("a forecast says what a switch would do, and does nothing", () => {
   assert.deepEqual(phases(world), before);
 });
 
+test("a forecast says who a switch will make leave", () => {
+  const begun = fc.array(fc.record({ modelId, isLoaded: fc.boolean(), isAtWork: fc.boolean() }), { maxLength: 4 });
+  fc.assert(
+    fc.property(begun, modelId, fc.integer({ min: 4, max: 12 }), (before, target, capacity) => {
+      const world = new ResidencyWorld(memory, capacity);
+      for (const { modelId: id, isLoaded, isAtWork } of before) {
+        if (world.runners.has(id) || world.waiting.length > 0) continue;
+        world.ask(id);
+        world.settle();
+        if (!isLoaded) continue;
+        world.progress(id);
+        world.settle();
+        if (!isAtWork) world.endJob(id);
+      }
+      world.settle();
+      fc.pre(world.waiting.every((job) => world.runners.has(job.modelId)));
+      fc.pre([...world.runners.values()].every(({ phase }) => phase !== "leaving"));
+      const ram = memory[target as keyof typeof memory];
+      const said = forecast(world.view(), target, { ram, vram: 0 });
+      const wasThere = [...world.runners.keys()];
+      world.switchingTo = target;
+      while (world.switchingTo !== undefined) {
+        world.settle();
+        for (const id of models) world.progress(id);
+        world.settle();
+        world.now += limits.parkAfterMs;
+      }
+      const left = wasThere.filter((id) => !world.runners.has(id) || world.runners.get(id)?.phase === "leaving");
+      if (said.outcome === "short") assert.ok(!world.runners.has(target));
+      else assert.deepEqual(left, said.outcome === "evicts" ? wasThere.filter((id) => said.victims.includes(id)) : []);
+    }),
+    { numRuns: 500 },
+  );
+});
+
 function loaded(sizes: Readonly<Record<string, number>>, capacity: number, ...ids: readonly string[]): ResidencyWorld {
   const world = new ResidencyWorld(sizes, capacity);
   for (const id of ids) {

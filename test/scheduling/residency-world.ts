@@ -9,6 +9,8 @@ interface WaitingJob {
   readonly job: string;
   readonly modelId: string;
   readonly since: number;
+  readonly priority: number;
+  readonly isSuspect: boolean;
 }
 
 type Runner = { -readonly [Key in Exclude<keyof RunnerView, "runningJobs" | "freeSlots">]: RunnerView[Key] } & {
@@ -36,6 +38,7 @@ export class ResidencyWorld {
   readonly #maxResident: number;
   readonly #pinned: ReadonlySet<string>;
   readonly #estimated = new Set<string>();
+  readonly #lastServed = new Map<string, number>();
   #asked = 0;
   #uses = 0;
 
@@ -52,7 +55,7 @@ export class ResidencyWorld {
 
   ask(modelId: string): string {
     const job = `job-${this.#asked++}`;
-    this.waiting.push({ job, modelId, since: this.now });
+    this.waiting.push({ job, modelId, since: this.now, priority: 0, isSuspect: false });
     return job;
   }
 
@@ -67,6 +70,7 @@ export class ResidencyWorld {
     const ended = runner?.jobs.shift();
     if (runner === undefined || ended === undefined) return false;
     this.served.push(ended.job);
+    this.#lastServed.set(modelId, this.now);
     runner.idleSince = this.now;
     return true;
   }
@@ -81,6 +85,7 @@ export class ResidencyWorld {
     }
     this.runners.delete(modelId);
     this.parkings += runner.jobs.length;
+    if (runner.jobs.length > 0) this.#lastServed.set(modelId, this.now);
     this.waiting = [...runner.jobs.map((job) => ({ ...job, since: this.now })), ...this.waiting];
     return true;
   }
@@ -127,7 +132,8 @@ export class ResidencyWorld {
       capacity: this.#capacity,
       estimates: new Map([...this.#memory].filter(([id]) => this.#estimated.has(id))),
       maxResident: this.#maxResident,
-      switchingTo: this.switchingTo,
+      request: this.switchingTo === undefined ? undefined : { kind: "switch", modelId: this.switchingTo },
+      lastServed: this.#lastServed,
       kept: this.activeModel === undefined ? [] : [this.activeModel],
       resting: this.resting,
       limits,
@@ -151,6 +157,9 @@ export class ResidencyWorld {
         this.refuse(decision.modelId);
         if (this.activeModel === decision.modelId) this.activeModel = undefined;
         break;
+      case "decline":
+        assert.fail("nobody asks for a load that is not a switch");
+        break;
       case "close":
       case "reopen":
         assert.ok(runner?.phase === "ready");
@@ -169,6 +178,7 @@ export class ResidencyWorld {
         assert.ok(runner.jobs.length < slots, "a model is given more jobs than it has slots");
         runner.jobs.push(job);
         Object.assign(runner, { hasWorked: true, lastUsed: ++this.#uses });
+        this.#lastServed.set(decision.modelId, this.now);
         this.waits.push(this.now - job.since);
         this.waiting = this.waiting.filter((candidate) => candidate !== job);
         break;
@@ -186,6 +196,8 @@ export class ResidencyWorld {
       idleSince: 0,
       hasWorked: false,
       isReading: false,
+      readUntil: 0,
+      isProving: false,
       closedAt: undefined,
       isPinned: this.#pinned.has(modelId),
       isUnloading: false,

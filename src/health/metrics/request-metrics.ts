@@ -20,6 +20,7 @@ const rejections: ReadonlySet<ErrorCode> = new Set([
   "too_many_messages",
   "too_many_connections",
   "too_many_generations",
+  "queue_share_exceeded",
   "draining",
 ]);
 

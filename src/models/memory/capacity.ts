@@ -9,6 +9,9 @@ export interface CapacitySettings {
   readonly memoryReserve: number;
 }
 
+/** What a runner without a model takes, in bytes: Node.js, the library, and an open backend. */
+export const spareBytes = 64 * 1024 * 1024;
+
 /**
  * How much memory models may take, all together: what is free now, and what the runners hold already. A limit of the
  * control group, such as a container's, counts like the end of the machine.
@@ -26,7 +29,10 @@ export class Capacity {
     this.#videoMemory = free + held;
   }
 
-  /** @param runners process ids */
+  /**
+   * @param runners process ids, those that stand by included: what these take is free for a model, which is loaded by one of
+   * them or has it stopped
+   */
   read(runners: readonly number[]): Memory {
     return { ram: this.#settings.memoryBudget ?? this.#mainMemory(runners), vram: this.#videoMemory };
   }

@@ -17,14 +17,14 @@ type Estimated = Pick<CatalogueEntry, "path" | "header" | "definition">;
 export type Estimator = (command: EstimateCommand) => Promise<Memory>;
 
 /**
- * How much memory each model takes. Remembered with the file's header, which is a new one when the file is another one;
- * what a load has really taken corrects it.
+ * How much memory each model takes. Remembered with the file's header, which is a new one when the file is another one,
+ * and the size of the context; what a load has really taken corrects it.
  */
 export class Estimates {
   readonly #settings: EstimateSettings;
   readonly #estimator: Estimator;
-  readonly #known = new WeakMap<GgufHeader, Memory>();
-  readonly #pending = new WeakMap<GgufHeader, Promise<Memory>>();
+  readonly #known = new PerShape<Memory>();
+  readonly #pending = new PerShape<Promise<Memory>>();
 
   constructor(settings: EstimateSettings, estimator: Estimator) {
     this.#settings = settings;
@@ -33,38 +33,61 @@ export class Estimates {
 
   /** What is known already. */
   get(entry: Estimated): Memory | undefined {
-    return entry.header instanceof LlamapodError ? undefined : this.#known.get(entry.header);
+    return entry.header instanceof LlamapodError ? undefined : this.#known.get(entry.header, this.#contextSize(entry));
   }
 
   /** @throws {RunnerFailure} where llama.cpp cannot load the model @throws {LlamapodError} where the file is none */
   request(entry: Estimated): Promise<Memory> {
     const { header } = entry;
     if (header instanceof LlamapodError) return Promise.reject(header);
-    const known = this.#known.get(header);
+    const contextSize = this.#contextSize(entry);
+    const known = this.#known.get(header, contextSize);
     if (known !== undefined) return Promise.resolve(known);
-    const pending = this.#pending.get(header) ?? this.#estimate(entry, header);
-    this.#pending.set(header, pending);
+    const pending = this.#pending.get(header, contextSize) ?? this.#estimate(entry.path, header, contextSize);
+    this.#pending.set(header, contextSize, pending);
     return pending;
   }
 
   /** What a load has taken. Weights that are read from the mapped file are not in it, so it only ever corrects upwards. */
-  learn({ header }: Estimated, taken: Memory): void {
+  learn(entry: Estimated, taken: Memory): void {
+    const { header } = entry;
     if (header instanceof LlamapodError) return;
-    this.#known.set(header, larger(taken, this.#known.get(header) ?? taken));
+    this.#known.set(header, this.#contextSize(entry), larger(taken, this.get(entry) ?? taken));
   }
 
-  async #estimate(entry: Estimated, header: GgufHeader): Promise<Memory> {
+  #contextSize(entry: Estimated): number {
+    return contextSizeOf(entry, this.#settings.contextSize);
+  }
+
+  async #estimate(path: string, header: GgufHeader, contextSize: number): Promise<Memory> {
     const { slots, batchSize } = this.#settings;
-    const contextSize = contextSizeOf(entry, this.#settings.contextSize);
-    const shape = { path: entry.path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
+    const shape = { path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
     try {
       const allocated = await this.#estimator({ type: "estimate", ...shape });
       const memory = { ...allocated, ram: allocated.ram + vocabularyBytes(header) };
-      this.#known.set(header, memory);
+      this.#known.set(header, contextSize, memory);
       return memory;
     } finally {
-      this.#pending.delete(header);
+      this.#pending.delete(header, contextSize);
     }
+  }
+}
+
+/** By file and context size. What is known of a file goes with its header. */
+class PerShape<Value> {
+  readonly #files = new WeakMap<GgufHeader, Map<number, Value>>();
+
+  get(header: GgufHeader, contextSize: number): Value | undefined {
+    return this.#files.get(header)?.get(contextSize);
+  }
+
+  set(header: GgufHeader, contextSize: number, value: Value): void {
+    const shapes = this.#files.get(header) ?? new Map<number, Value>();
+    this.#files.set(header, shapes.set(contextSize, value));
+  }
+
+  delete(header: GgufHeader, contextSize: number): void {
+    this.#files.get(header)?.delete(contextSize);
   }
 }
 

@@ -1,0 +1,169 @@
+import { RunnerFailure } from "../../src/models/runner-process.ts";
+import { hasEnded, transition, type RunnerState } from "../../src/models/runner-state.ts";
+import type { Runner, RunnerUser } from "../../src/models/runner.ts";
+import type {
+  EstimateCommand,
+  GenerateCommand,
+  LoadCommand,
+  Memory,
+  RunnerCommand,
+  StepEvent,
+} from "../../src/protocol/runner.ts";
+
+const mebibyte = 2 ** 20;
+
+export interface FakeMachine {
+  /** In bytes; models are on the GPU where there is any. */
+  freeVideoMemory: number;
+  /** Models whose estimate never comes. */
+  readonly hanging: ReadonlySet<string>;
+}
+
+/** A runner without a process: it does what the test says, when the test says it. Of models it knows the size, their path. */
+export class FakeRunner implements Runner {
+  readonly pid = undefined;
+  readonly statistics = { busySlots: 0, cachedTokens: 0 };
+  readonly exited: Promise<void>;
+  /** What it was told to generate and has not ended. */
+  readonly running = new Map<string, GenerateCommand>();
+  readonly cancelled = new Set<string>();
+  readonly estimates: string[] = [];
+  model: string | undefined;
+  #size = 0;
+  #state: RunnerState = { name: "starting" };
+  #user: RunnerUser;
+  #exit: () => void = () => undefined;
+  #unloaded: () => void = () => undefined;
+  readonly #machine: FakeMachine;
+
+  constructor(user: RunnerUser, machine: FakeMachine) {
+    this.#user = user;
+    this.#machine = machine;
+    this.exited = new Promise((resolve) => {
+      this.#exit = resolve;
+    });
+  }
+
+  get state(): RunnerState {
+    return this.#state;
+  }
+
+  get isThere(): boolean {
+    return !hasEnded(this.#state);
+  }
+
+  /** What it holds, or is about to, in bytes. */
+  get memory(): number {
+    return this.isThere && this.model !== undefined ? this.#size : 0;
+  }
+
+  async estimate({ path }: EstimateCommand): Promise<Memory> {
+    this.prepare();
+    this.estimates.push(path);
+    if (this.#machine.hanging.has(path)) await this.exited;
+    if (!this.isThere) throw new RunnerFailure("it has died", false);
+    return this.#placed(sizeOf(path));
+  }
+
+  load(modelId: string, { path }: LoadCommand, user: RunnerUser): void {
+    this.model = modelId;
+    this.#size = sizeOf(path);
+    this.#user = user;
+  }
+
+  send(command: RunnerCommand): void {
+    if (command.type === "generate") this.running.set(command.id, command);
+    if (command.type === "cancel") this.cancelled.add(command.id);
+  }
+
+  async stop(): Promise<void> {
+    this.enter({ name: "draining" });
+    if (this.model === undefined) this.leave();
+    await this.exited;
+  }
+
+  async unload(): Promise<void> {
+    const unloaded = new Promise<void>((resolve) => {
+      this.#unloaded = resolve;
+    });
+    this.enter({ name: "unloading" });
+    await Promise.race([unloaded, this.exited]);
+  }
+
+  kill(): void {
+    this.die();
+  }
+
+  prepare(): void {
+    if (this.#state.name === "starting") this.enter({ name: "prepared", freeVideoMemory: this.#machine.freeVideoMemory });
+  }
+
+  beginLoading(progress = 0): void {
+    this.prepare();
+    this.enter({ name: "loading", progress });
+  }
+
+  /** @param takes memory, in mebibytes, if not as much as estimated */
+  becomeReady(takes = this.#size / mebibyte): void {
+    this.beginLoading(1);
+    this.enter({ name: "warming" });
+    const memory = this.#placed(takes * mebibyte);
+    this.enter({ name: "ready", model: { contextSize: 100, slots: 1, backend: "cpu", threads: 1, memory, template: "" } });
+  }
+
+  /** What leaves is gone. */
+  leave(): void {
+    this.running.clear();
+    if (this.#state.name === "unloading") {
+      this.model = undefined;
+      this.#unloaded();
+      this.enter({ name: "prepared", freeVideoMemory: this.#machine.freeVideoMemory });
+      return;
+    }
+    this.enter({ name: "stopped" });
+    this.#exit();
+  }
+
+  die(): void {
+    if (!this.isThere) return;
+    const isExpected = this.#state.name === "draining" || this.#state.name === "unloading";
+    this.enter(isExpected ? { name: "stopped" } : { name: "failed", cause: "it was killed", refused: false, exit: "signal" });
+    this.#exit();
+  }
+
+  refuse(): void {
+    this.enter({ name: "failed", cause: "it is no model", refused: true, exit: "refused" });
+    this.#exit();
+  }
+
+  produce(id: string, tokens = 1): void {
+    const outputs = [{ id, tokens: Array.from({ length: tokens }, (_, index) => index), text: "x" }];
+    this.#step({ started: [{ id, slot: 0, promptTokens: 1, cachedTokens: 0 }], outputs });
+  }
+
+  end(id: string): void {
+    this.running.delete(id);
+    const reason = this.cancelled.has(id) ? "cancelled" : "stop";
+    this.#step({ ended: [{ outcome: "finished", id, reason }] });
+  }
+
+  enter(to: RunnerState): void {
+    const next = transition(this.#state, to);
+    if (next === undefined) return;
+    this.#state = next;
+    this.#user.stateChanged(this);
+  }
+
+  #placed(bytes: number): Memory {
+    return this.#machine.freeVideoMemory > 0 ? { ram: 0, vram: bytes } : { ram: bytes, vram: 0 };
+  }
+
+  #step(step: Partial<StepEvent>): void {
+    this.#user.stepped(this, { type: "step", at: 0, prefilled: 0, started: [], outputs: [], ended: [], ...step });
+  }
+}
+
+/** Models are named by paths such as `4`, in mebibytes. */
+function sizeOf(path: string): number {
+  return Number(path.split("-")[0]) * mebibyte;
+}
