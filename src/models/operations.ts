@@ -20,18 +20,18 @@ export interface OperationStatus {
 }
 
 /** Work on a model that takes longer than a request should. */
-export class Operation {
+export class Operation<Kind extends OperationKind = OperationKind> {
   readonly id = `op-${randomUUID()}`;
-  readonly kind: OperationKind;
+  readonly kind: Kind;
   readonly modelId: string;
-  readonly #onCancel: (operation: Operation) => void;
+  readonly #onCancel: () => void;
   readonly #listeners = new Set<(status: OperationStatus) => void>();
   #state: OperationState = "queued";
   #progress: OperationProgress | undefined;
   #error: LlamapodError | undefined;
 
   /** @param onCancel makes whoever works on it call `cancelled`, or end it otherwise */
-  constructor(kind: OperationKind, modelId: string, onCancel: (operation: Operation) => void) {
+  constructor(kind: Kind, modelId: string, onCancel: () => void) {
     this.kind = kind;
     this.modelId = modelId;
     this.#onCancel = onCancel;
@@ -86,7 +86,7 @@ export class Operation {
 
   /** Asks for it to be called off. One that has ended stays as it is. */
   cancel(): void {
-    if (!this.hasEnded) this.#onCancel(this);
+    if (!this.hasEnded) this.#onCancel();
   }
 
   #enter(state: OperationState): void {

@@ -200,7 +200,8 @@ test("a forecast says who a switch will make leave", () => {
       const said = forecast(world.view(), target, { ram, vram: 0 });
       const wasThere = [...world.runners.keys()];
       world.switchingTo = target;
-      while (world.switchingTo !== undefined) {
+      const isSwitching = () => world.switchingTo !== undefined;
+      while (isSwitching()) {
         world.settle();
         for (const id of models) world.progress(id);
         world.settle();
