@@ -77,6 +77,9 @@ const schema = z.strictObject({
   minResidencySeconds: seconds(1).default(5).describe("how long a model with work stays when another one needs the room"),
   parkAfterSeconds: seconds(0).default(5).describe("how long answers go on in a model that makes room, before they are parked"),
   idleUnloadSeconds: seconds(0).default(0).describe("how long a model without work stays loaded; 0 is until room is needed"),
+  silenceSeconds: seconds(1)
+    .default(10)
+    .describe("how long a runner at work may say nothing before it is held to hang, and replaced"),
   preload: names.describe("models that are loaded at the start, while there is room"),
   pinned: names.describe("models that are loaded at the start and never make room"),
   warmSpare: z.enum(["on", "off"]).default("on").describe("keep a process ready, so that a model loads faster"),

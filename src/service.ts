@@ -8,7 +8,7 @@ import type { Tracing } from "./health/tracing/span.ts";
 import { LogLevels } from "./logging/levels.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
-import { RunnerProcess } from "./models/runner-process.ts";
+import { defaultSilence, RunnerProcess } from "./models/runner-process.ts";
 import { modelSources } from "./models/sources.ts";
 import { Pool } from "./models/pool.ts";
 import { LlamapodError } from "./protocol/errors.ts";
@@ -74,8 +74,9 @@ export class Service {
     const catalogue = new Catalogue(modelSources(config), log);
     await catalogue.scan();
     const backend = { gpu: config.gpu, threads: config.threads };
+    const silence = { ...defaultSilence, serving: config.silenceSeconds * 1_000 };
     for (const name of [...config.preload, ...config.pinned]) await catalogue.find(name);
-    const pool = new Pool(config, catalogue, metrics, log, (user) => new RunnerProcess(backend, log, user));
+    const pool = new Pool(config, catalogue, metrics, log, (user) => new RunnerProcess(backend, log, user, silence));
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, log, {
       graceMs: config.graceSeconds * 1_000,

@@ -49,6 +49,15 @@ export function postJson<Schema extends z.ZodType>(
   return askForJson({ ...access, headers: { ...access.headers, "Content-Type": "application/json" } }, path, request, schema);
 }
 
+/** @throws {CommandError} as `getJson` does */
+export function deleteJson<Schema extends z.ZodType>(
+  access: ServerAccess,
+  path: string,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  return askForJson(access, path, { method: "DELETE" }, schema);
+}
+
 async function askForJson<Schema extends z.ZodType>(
   { url, headers }: ServerAccess,
   path: string,

@@ -1,10 +1,12 @@
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { Command } from "commander";
 import { z } from "zod";
+import { operationObject, type OperationObject } from "../protocol/operator.ts";
 import { CommandError } from "./exit-codes.ts";
 import { printJsonLine } from "./output.ts";
-import { getJson, serverAccess, unreachable } from "./server-access.ts";
+import { deleteJson, getJson, postJson, serverAccess, unreachable, type ServerAccess } from "./server-access.ts";
 import { commonOptions, withJson, withServer } from "./settings.ts";
-import { ConnectionLost, StreamConnection } from "./stream-connection.ts";
 
 export function switchCommand(): Command {
   const command = new Command("switch")
@@ -13,8 +15,8 @@ export function switchCommand(): Command {
     .addHelpText(
       "after",
       `
-Shows the states that the model passes, and ends when it answers, or when it cannot be loaded; then the model
-before it is active again. Interrupting the command does not stop the switch.
+Shows what is being done, and ends when the model answers, or when it cannot be loaded; then the model before it
+is active again. Ctrl-C calls the switch off.
 
 Example:
   llamapod switch qwen2.5-0.5b`,
@@ -28,37 +30,52 @@ Example:
       if (json) printJsonLine({ model: id, state, progress });
       else process.stderr.write(`${id}: ${state}${progress === undefined ? "" : ` ${Math.floor(progress * 100)}%`}\n`);
     };
+    const operation = await postJson(access, `api/models/${encodeURIComponent(id)}/switch`, {}, operationObject);
+    const callOff = () => {
+      // What has become of it is told by the operation itself.
+      deleteJson(access, `api/operations/${operation.id}`, operationObject).catch(() => undefined);
+    };
+    process.once("SIGINT", callOff).once("SIGTERM", callOff);
     try {
-      using connection = await StreamConnection.open(access);
-      await switchOver(connection, id, tell);
-    } catch (thrown) {
-      throw thrown instanceof ConnectionLost ? unreachable(access.url, thrown) : thrown;
+      await follow(access, operation, tell);
+    } finally {
+      process.off("SIGINT", callOff).off("SIGTERM", callOff);
     }
     if (!json) process.stdout.write(`${id} answers now\n`);
   });
 }
 
-/** @throws {CommandError} with the server's reason */
-async function switchOver(
-  connection: StreamConnection,
-  id: string,
+/** @throws {CommandError} with the server's reason, or that it was called off */
+async function follow(
+  access: ServerAccess,
+  { id }: OperationObject,
   tell: (state: string, progress?: number) => void,
 ): Promise<void> {
-  const hello = await connection.hello();
-  const now = hello.models.find((model) => model.id === id);
-  if (now?.active === true && now.state === "ready") return;
-  connection.send({ type: "switch", model: id });
   let told = "";
-  for (;;) {
-    const message = await connection.next();
-    if (message.type === "error" && message.id === undefined) {
-      throw new CommandError(message.code.startsWith("model_not") ? "notFound" : "failed", message.message);
+  for await (const { state, phase, done_bytes, total_bytes, error } of statuses(access, id)) {
+    if (state === "cancelled") throw new CommandError("interrupted", "The switch was called off; the model before it is active.");
+    if (state === "failed") throw new CommandError("failed", error?.message ?? "The switch has failed.");
+    if (state === "done") {
+      tell("ready");
+      return;
     }
-    if (message.type !== "model" || message.id !== id) continue;
-    const { state, progress, active } = message;
-    const step = `${state} ${progress === undefined ? "" : Math.floor(progress * 10)}`;
-    if (step !== told) tell(state, progress);
+    const progress = phase === "loading" && total_bytes > 0 ? done_bytes / total_bytes : undefined;
+    const step = `${phase ?? state} ${progress === undefined ? "" : Math.floor(progress * 10)}`;
+    if (step !== told) tell(phase ?? state, progress);
     told = step;
-    if (active && state === "ready") return;
+  }
+  throw unreachable(access.url);
+}
+
+/** Of an operation, as they come. @throws {CommandError} `unreachable` */
+async function* statuses({ url, headers }: ServerAccess, id: string): AsyncGenerator<OperationObject> {
+  try {
+    const response = await fetch(new URL(`api/operations/${id}`, url), { headers: { ...headers, Accept: "text/event-stream" } });
+    if (response.body === null) return;
+    for await (const line of createInterface({ input: Readable.fromWeb(response.body) })) {
+      if (line.startsWith("data: ")) yield operationObject.parse(JSON.parse(line.slice("data: ".length)));
+    }
+  } catch (cause) {
+    throw unreachable(url, cause);
   }
 }

@@ -36,7 +36,7 @@ export interface SilenceLimits {
 }
 
 /** Loading a driver can keep the event loop busy for a while. */
-const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000 };
+export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000 };
 
 const silenceCheckMs = 1_000;
 

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { exitCodes } from "../../src/cli/exit-codes.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { runCommand } from "../support/processes.ts";
+import { greedy, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
 
 const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
@@ -118,6 +119,30 @@ describe("commands that talk to a running server", () => {
     assert.equal(models.find(({ active }) => active)?.id, "gpt2");
     assert.match((await run("ps")).stdout, /^MODEL +STATE +ACTIVE.*\n(.*\n)*gpt2 +ready +yes/);
     assert.equal((await run("switch", "gpt2")).code, 0, "it is a second time, too");
+  });
+
+  test("switch says that the model before it makes room, and Ctrl-C calls it off", async () => {
+    await using full = await startService(["llama", "gpt2"], { maxResident: 1, parkAfterSeconds: 60 });
+    using client = await StreamClient.connect(full.url);
+    client.send({ type: "generate", ...greedy("long", 2_000) });
+    await client.take("delta", "long");
+    const child = spawn(process.execPath, [program, "switch", "gpt2"], {
+      env: { ...process.env, LLAMAPOD_URL: full.url },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let errors = "";
+    child.stderr.on("data", (data: Buffer) => {
+      errors += data.toString();
+      if (data.includes("gpt2: draining")) child.kill("SIGINT");
+    });
+    const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+    assert.equal(code, exitCodes.interrupted.code, errors);
+    assert.match(errors, /called off/);
+    const told = client.received.flatMap((message) => (message.type === "model" && message.id === "gpt2" ? [message] : []));
+    assert.ok(told.some(({ state, reason }) => state === "starting" && reason === "waits for llama to make room"));
+    await client.takeWhere((message) => message.type === "model" && message.id === "gpt2" && message.state === "available");
+    client.send({ type: "cancel", id: "long" });
+    await client.take("done", "long");
   });
 
   test("a model that is not there is exit code 8, a server that is not there 4", async () => {

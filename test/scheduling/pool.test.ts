@@ -420,6 +420,20 @@ test("a spare stands by only where there is room for it beside the models", asyn
   );
 });
 
+test("a load tells how far it has got, in bytes of the file", async () => {
+  using world = new PoolWorld({ a: 1, b: 8 });
+  await world.estimateAll();
+  await world.serve("a");
+  const operation = world.pool.switchTo(world.entry("b"));
+  const told: number[] = [];
+  operation.onChange(({ progress }) => told.push((progress?.doneBytes ?? 0) / 2 ** 20));
+  const runner = await world.runner("b");
+  for (const progress of [0.25, 0.5]) runner.beginLoading(progress);
+  assert.deepEqual(told, [2, 4]);
+  assert.equal(world.pool.models.find(({ id }) => id === "b")?.progress, 0.5);
+  assert.equal(operation.status.progress?.phase, "loading");
+});
+
 test("while the old model drains, it is told what the new one waits for", async () => {
   using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * 2 ** 20 });
   await world.estimateAll();

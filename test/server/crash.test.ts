@@ -8,6 +8,7 @@ import { tinyModel } from "../fixtures/tiny-models.ts";
 import { runnersOf, until } from "../support/processes.ts";
 import { sample, scrape } from "../support/metrics.ts";
 import { Answer, greedy, isFrame, StreamClient } from "../support/stream-client.ts";
+import type { ServerMessageOf } from "../../src/protocol/stream.ts";
 import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
 
 describe("a runner that is killed in the middle of an answer", () => {
@@ -113,6 +114,69 @@ test("all answers of a runner that dies go on, and those that waited for a slot 
   );
   assert.ok([...answers.values()].every(({ tokens }) => tokens === 200));
   assert.equal(sample(await scrape(service.url), "llamapod_runner_restarts_total", { model: "llama" }), 1);
+});
+
+describe("a runner with four slots", () => {
+  let service: RunningService;
+  let client: StreamClient;
+  const tokens = 300;
+
+  before(async () => {
+    service = await startService(["llama"], { slots: 4, silenceSeconds: 3 });
+    client = await StreamClient.connect(service.url);
+  });
+  after(async () => {
+    client[Symbol.dispose]();
+    await service[Symbol.asyncDispose]();
+  });
+
+  /** Four answers at once, of which the given one has begun to come. */
+  async function four(name: string, begun: string): Promise<Answer[]> {
+    const answers = Array.from({ length: 4 }, (_, index) => new Answer(`${name}-${index}`));
+    for (const { id } of answers) client.send({ type: "generate", ...greedy(id, tokens, id) });
+    await client.take("delta", `${name}-${begun}`);
+    return answers;
+  }
+
+  const endOf = (id: string) =>
+    client.received.find((message) => message.type === "done" && message.id === id) as ServerMessageOf<"done">;
+
+  for (const signal of ["SIGABRT", "SIGSTOP"] as const) {
+    test(`${signal} in the middle of four answers: the runner is replaced, and all of them go on`, async () => {
+      const answers = await four(signal.toLowerCase(), "3");
+      const [runner] = runnersOf(process.pid);
+      assert.ok(runner !== undefined);
+      process.kill(runner, signal);
+      await Promise.all(answers.map((answer) => readAll(client, answer)));
+      for (const { id, tokens: received } of answers) {
+        const { usage, finish_reason: reason, timings } = endOf(id);
+        assert.deepEqual([received, timings.interruptions], [usage.completion_tokens, 1]);
+        assert.ok(reason === "stop" || received === tokens, `${id} has ended early: ${reason}`);
+      }
+      assert.ok(!runnersOf(process.pid).includes(runner));
+    });
+  }
+
+  test("two kills: at most the one that was alone then is blamed, and the others go on", async () => {
+    const answers = await four("twice", "3");
+    killRunner();
+    await until(() => runnersOf(process.pid).length === 1);
+    const resumed = client.received.length;
+    await until(() => client.received.slice(resumed).some((message) => message.type === "delta"));
+    killRunner();
+    const isOver = ({ id }: Answer) =>
+      client.received.find(
+        (message) => (message.type === "done" || message.type === "error") && "id" in message && message.id === id,
+      );
+    await until(() => answers.every((answer) => isOver(answer) !== undefined));
+    const blamed = answers.filter((answer) => isOver(answer)?.type === "error");
+    assert.ok(blamed.length <= 1, `${blamed.length} are blamed`);
+    for (const answer of answers) {
+      if (blamed.includes(answer)) continue;
+      await readAll(client, answer);
+      assert.equal(answer.tokens, endOf(answer.id).usage.completion_tokens);
+    }
+  });
 });
 
 test("a runner that dies while it loads is tried again, and then given up with the reason", async (context) => {

@@ -82,6 +82,28 @@ describe("a switch where only one model fits", () => {
 });
 
 describe("a switch that fails", () => {
+  test("because its runner is killed while it loads: the old model is active again, and what was parked goes on", async () => {
+    await using service = await startService(["llama", "gpt2"], { ...exact, ...oneAtATime });
+    using client = await StreamClient.connect(service.url);
+    const undisturbed = await client.generate(greedy("undisturbed", 200));
+    const [old] = runnersOf(process.pid);
+    const operator = new Operator(service.url);
+    await operator.plan("gpt2");
+    const answer = new Answer("running");
+    client.send({ type: "generate", ...greedy("running", 200) });
+    while (answer.tokens < 20) answer.apply(await client.takeWhere((message) => "first" in message));
+    const operation = await operator.begin("switch", "gpt2");
+    await until(() =>
+      client.received.some((message) => message.type === "model" && message.id === "gpt2" && message.state === "loading"),
+    );
+    for (const runner of runnersOf(process.pid)) if (runner !== old) process.kill(runner, "SIGKILL");
+    const { state, error } = await operator.end(operation);
+    assert.deepEqual([state, error?.code], ["failed", "model_load_failed"]);
+    await client.readTo(answer);
+    assert.equal(answer.text, undisturbed.text);
+    await until(async () => (await operator.states())["llama"] === "ready active");
+  });
+
   for (const kind of ["zero-heads-elsewhere", "unknown-architecture", "memory-template"] as const) {
     test(`${kind}: the old model stays active, and what was parked goes on`, async (context) => {
       await using service = await serveWithHostile(context, ["llama"], kind, { ...exact, ...oneAtATime });
@@ -224,6 +246,10 @@ test("a pinned model stays, a preloaded one is there from the start, an idle one
   await until(async () => (await operator.states())["gemma2"] === "ready");
   await until(async () => (await operator.states())["gemma2"] === "available");
   assert.deepEqual(await operator.states(), { gpt2: "ready active", gemma2: "available", llama: "available" });
+});
+
+test("a name that there is not among those to pin or preload ends the start", async () => {
+  await assert.rejects(startService(["gpt2"], { pinned: "gtp2" }), { code: "model_not_found", message: /gtp2.*gpt2/ });
 });
 
 test("a runner that stands by takes the next model", async () => {

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { test } from "node:test";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { Operator } from "../support/operator.ts";
+import { runnersOf, ServerProcess } from "../support/processes.ts";
+import { modelsFolder } from "../support/service.ts";
+
+const controller = "/sys/fs/cgroup/memory";
+const cannotLimit =
+  process.getuid?.() === 0 && existsSync(`${controller}/cgroup.procs`)
+    ? false
+    : "NOT TESTED: it takes root and the memory controller of cgroup v1 to limit a server for real";
+
+test(
+  "a server in a control group refuses what its limit has no room for, with what is missing",
+  { skip: cannotLimit },
+  async (context) => {
+    const folder = await modelsFolder({ gpt2: await tinyModel("gpt2"), llama: await tinyModel("llama") });
+    context.after(() => rm(folder, { recursive: true }));
+    await using server = await ServerProcess.start(["--models-dir", folder, "--model", "gpt2", "--memory-reserve", "0"]);
+    const operator = new Operator(server.url);
+    const { needed } = await operator.plan("llama");
+    using group = limited(server.pid, residentBytes(server.pid) + needed.ram_bytes / 2);
+    assert.ok(group);
+    const plan = await operator.plan("llama");
+    assert.equal(plan.outcome, "short");
+    assert.ok((plan.missing?.ram_bytes ?? 0) > 0);
+    const before = runnersOf(server.pid);
+    const operation = await operator.run("switch", "llama");
+    assert.deepEqual([operation.state, operation.error?.code], ["failed", "insufficient_memory"]);
+    assert.match(operation.error?.message ?? "", /short by \d+ MiB of main memory/);
+    assert.deepEqual(runnersOf(server.pid), before, "it is not tried");
+  },
+);
+
+/** Puts a process, and those that it starts, into a group that may take so many bytes. */
+function limited(pid: number, bytes: number): Disposable {
+  const folder = `${controller}/llamapod-test-${pid}`;
+  mkdirSync(folder);
+  writeFileSync(`${folder}/memory.limit_in_bytes`, String(Math.round(bytes)));
+  writeFileSync(`${folder}/cgroup.procs`, String(pid));
+  return {
+    [Symbol.dispose]: () => {
+      for (const member of readFileSync(`${folder}/cgroup.procs`, "latin1").split("\n")) {
+        if (member !== "") writeFileSync(`${controller}/cgroup.procs`, member);
+      }
+      rmdirSync(folder);
+    },
+  };
+}
+
+function residentBytes(pid: number): number {
+  return 1_024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
+}
