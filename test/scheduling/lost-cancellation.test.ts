@@ -13,7 +13,7 @@ test("an answer whose grace time passes before its model is found is cancelled a
   world.catalogueIsRead = new Promise((resolve) => {
     read = resolve;
   });
-  const settings = { limits: loadConfig(undefined, {}, {}), graceMs: 1_000, retentionMs: 1_000 };
+  const settings = { limits: loadConfig(undefined, {}, {}), graceMs: 1_000, retentionMs: 1_000, prefixCache: "key" as const };
   const generations = new Generations(world.pool, world.metrics, silent, settings);
   const span = passiveTracing.serve("a test", {}, 0);
   const origin = { endpoint: "stream" as const, transport: "ws" as const, requestId: "of-a-test", span };
@@ -25,6 +25,7 @@ test("an answer whose grace time passes before its model is found is cancelled a
     stop: [],
     ignoreEndOfTurn: false,
     priority: 0,
+    format: undefined,
   };
   generations.begin("somebody", "abandoned", origin, request);
   generations.readersChanged("somebody", "abandoned");

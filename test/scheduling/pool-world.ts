@@ -186,6 +186,8 @@ export class PoolWorld implements Disposable, FakeMachine {
         maxTokens: 1,
         stop: [],
         ignoreEndOfTurn: false,
+        cacheScope: "",
+        format: undefined,
       },
       this.#observer(fate),
     );
