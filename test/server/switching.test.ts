@@ -82,7 +82,7 @@ describe("a switch where only one model fits", () => {
 });
 
 describe("a switch that fails", () => {
-  test("because its runner is killed while it loads: the old model is active again, and what was parked goes on", async () => {
+  test("because its runners are killed before it is loaded: the old model is active again, and what was parked goes on", async () => {
     await using service = await startService(["llama", "gpt2"], { ...exact, ...oneAtATime });
     using client = await StreamClient.connect(service.url);
     const undisturbed = await client.generate(greedy("undisturbed", 200));
@@ -92,11 +92,17 @@ describe("a switch that fails", () => {
     const answer = new Answer("running");
     client.send({ type: "generate", ...greedy("running", 200) });
     while (answer.tokens < 20) answer.apply(await client.takeWhere((message) => "first" in message));
+    await until(() => runnersOf(process.pid).length === 1);
     const operation = await operator.begin("switch", "gpt2");
-    await until(() =>
-      client.received.some((message) => message.type === "model" && message.id === "gpt2" && message.state === "loading"),
-    );
-    for (const runner of runnersOf(process.pid)) if (runner !== old) process.kill(runner, "SIGKILL");
+    // The first has not begun to load, and is given a successor.
+    const known = new Set([old]);
+    while (known.size < 3) {
+      await until(() => runnersOf(process.pid).some((pid) => !known.has(pid)));
+      const [runner] = runnersOf(process.pid).filter((pid) => !known.has(pid));
+      if (runner === undefined) continue;
+      process.kill(runner, "SIGKILL");
+      known.add(runner);
+    }
     const { state, error } = await operator.end(operation);
     assert.deepEqual([state, error?.code], ["failed", "model_load_failed"]);
     await client.readTo(answer);
@@ -104,7 +110,7 @@ describe("a switch that fails", () => {
     await until(async () => (await operator.states())["llama"] === "ready active");
   });
 
-  for (const kind of ["zero-heads-elsewhere", "unknown-architecture", "memory-template"] as const) {
+  for (const kind of ["unknown-architecture", "memory-template"] as const) {
     test(`${kind}: the old model stays active, and what was parked goes on`, async (context) => {
       await using service = await serveWithHostile(context, ["llama"], kind, { ...exact, ...oneAtATime });
       using client = await StreamClient.connect(service.url);
