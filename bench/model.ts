@@ -1,11 +1,7 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { cached } from "../test/fixtures/cache.ts";
-import { writeQwen25_05b } from "../test/fixtures/shape.ts";
-
-export const quantizations = ["Q4_0", "Q8_0"] as const;
-export type Quantization = (typeof quantizations)[number];
+import { resolve } from "node:path";
+import { type Quantization } from "../test/fixtures/shapes/shape-file.ts";
+import { shapeModel } from "../test/fixtures/shapes/shape-model.ts";
 
 export interface BenchModel {
   readonly path: string;
@@ -20,11 +16,10 @@ export async function findModel(given: string | undefined, quantization: Quantiz
     if (!existsSync(path)) throw new Error(`There is no model file ${path}.`);
     return { path, note: "" };
   }
-  // In a folder of its own: it becomes a server's models folder.
-  const path = await cached(join("bench", "models", `qwen2.5-0.5b-shape-${quantization.toLowerCase()}.gguf`), async (target) => {
-    process.stderr.write(`Writing ${target}, once.\n`);
-    await mkdir(dirname(target), { recursive: true });
-    await writeQwen25_05b(target, quantization);
-  });
+  const path = await shapeModel("qwen2.5-0.5b", quantization, sayThatItIsMade);
   return { path, note: `the shape of Qwen2.5-0.5B in ${quantization}, random weights` };
+}
+
+export function sayThatItIsMade(path: string): void {
+  process.stderr.write(`Writing ${path}, once.\n`);
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { InvalidArgumentError, Option, type Command } from "commander";
-import { quantizations, type Quantization } from "./model.ts";
+import { quantizations, type Quantization } from "../test/fixtures/shapes/shape-file.ts";
 import { scenarioKinds, type ScenarioKind } from "./scenarios/all.ts";
 import type { ScenarioSizes } from "./scenarios/scenario.ts";
 import { serverNames, type ServerName } from "./servers/server.ts";

@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { Estimates } from "../../src/models/memory/estimates.ts";
 import { readGgufHeader, metadataString, vocabularySize } from "../../src/models/gguf/header.ts";
-import { RunnerFailure, RunnerProcess } from "../../src/models/runner-process.ts";
+import { RunnerFailure } from "../../src/models/runner-process.ts";
 import type { LoadCommand } from "../../src/protocol/runner.ts";
 import { families, tinyModel } from "../fixtures/tiny-models.ts";
-import { silent } from "../support/service.ts";
+import { TestRunner } from "../support/test-runner.ts";
 
 const settings = { contextSize: 4_096, slots: 4, batchSize: 512 };
 
@@ -32,7 +30,7 @@ for (const family of families) {
     const { ram: estimated } = await estimates.request(entry);
     assert.deepEqual(estimates.get(entry), { ram: estimated, vram: 0 });
     await runner.load(load);
-    const taken = await runner.measure();
+    const taken = await runner.residentBytes();
     const difference = Math.abs(estimated - taken);
     assert.ok(difference <= Math.max(taken / 10, heapNoise), `estimated ${mebibytes(estimated)}, taken ${mebibytes(taken)}`);
   });
@@ -43,43 +41,6 @@ test("an estimate of a file that llama.cpp refuses says why", async () => {
   const estimate = runner.process.estimate({ type: "estimate", path: "/dev/null", ...settings, vocabularySize: 0 });
   await assert.rejects(estimate, (thrown) => thrown instanceof RunnerFailure && thrown.refused);
 });
-
-class TestRunner {
-  readonly process: RunnerProcess;
-  readonly #events = new EventTarget();
-
-  constructor() {
-    this.process = new RunnerProcess({ gpu: "off", threads: 1 }, silent, this.#observer);
-  }
-
-  get #observer() {
-    return {
-      stateChanged: () => this.#events.dispatchEvent(new Event("change")),
-      stepped: () => undefined,
-      beat: () => undefined,
-    };
-  }
-
-  async load(command: LoadCommand): Promise<void> {
-    this.process.load("tiny", command, this.#observer);
-    while (this.process.state.name !== "ready") await once(this.#events, "change");
-  }
-
-  /** Its own memory, and the weights that it reads from the mapped file. */
-  async measure(): Promise<number> {
-    const { pid } = this.process;
-    const own = kilobytes("RssAnon", await readFile(`/proc/${pid}/status`, "latin1"));
-    const mapped = (await readFile(`/proc/${pid}/smaps`, "latin1"))
-      .split(/^(?=[\da-f]+-[\da-f]+ )/m)
-      .filter((part) => part.split("\n")[0]?.endsWith(".gguf") === true)
-      .reduce((sum, part) => sum + kilobytes("Rss", part), 0);
-    return (own + mapped) * 1_024;
-  }
-}
-
-function kilobytes(name: string, text: string): number {
-  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1] ?? assert.fail(`no ${name}`));
-}
 
 function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
