@@ -1,8 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { Command } from "commander";
 import { benchContainers } from "./containers/main.ts";
+import { publishedNames } from "../test/fixtures/shapes/published.ts";
 import { findModel } from "./model.ts";
-import { addOptions, count, sizesOf, type BenchOptions } from "./options.ts";
+import { addOptions, count, listOf, sizesOf, type BenchOptions } from "./options.ts";
 import { compareAnswers, describeAgreement } from "./report/agreement.ts";
 import { describeEnvironment } from "./report/environment.ts";
 import { updateMarkdown } from "./report/markdown.ts";
@@ -12,6 +13,7 @@ import { findWarnings } from "./report/warnings.ts";
 import { runRounds, type RoundResult } from "./rounds.ts";
 import { makeScenarios } from "./scenarios/all.ts";
 import { benchScrape } from "./scrape/main.ts";
+import { benchShapes } from "./shapes/main.ts";
 import { benchStreams } from "./streams/main.ts";
 import { benchSwitching } from "./switching/main.ts";
 import { buildLlamaServer } from "./servers/build-llama-server.ts";
@@ -112,6 +114,12 @@ program
   .option("--rounds <n>", "starts of each server", count, 3)
   .option("--switches <n>", "requests of a round, in turns for the one model and the other", count, 10)
   .action(benchSwitching);
+
+program
+  .command("shapes")
+  .description("measures the six models' shapes: memory beside the estimate, loading, speed, and switching under a stream")
+  .option("--only <names>", "which of them", listOf(publishedNames), [...publishedNames])
+  .action(benchShapes);
 
 try {
   await program.parseAsync();

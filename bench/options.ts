@@ -78,7 +78,7 @@ function words(text: string): string[] {
   return text.split(" ").filter((word) => word !== "");
 }
 
-function listOf<Name extends string>(names: readonly Name[]): (text: string) => Name[] {
+export function listOf<Name extends string>(names: readonly Name[]): (text: string) => Name[] {
   return (text) =>
     text.split(",").map((part) => {
       const name = names.find((candidate) => candidate === part.trim());

@@ -12,10 +12,7 @@ export interface ResidentMemory {
 }
 
 export async function residentMemory(pid: number): Promise<ResidentMemory> {
-  const [status, maps] = await Promise.all([
-    readFile(`/proc/${pid}/status`, "latin1"),
-    readFile(`/proc/${pid}/smaps`, "latin1"),
-  ]);
+  const [status, maps] = await Promise.all([readFile(`/proc/${pid}/status`, "latin1"), readFile(`/proc/${pid}/smaps`, "latin1")]);
   const mapped = maps
     .split(/^(?=[\da-f]+-[\da-f]+ )/m)
     .filter((part) => part.split("\n")[0]?.endsWith(".gguf") === true)

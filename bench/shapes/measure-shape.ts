@@ -1,0 +1,59 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { published, type PublishedName } from "../../test/fixtures/shapes/published.ts";
+import { residentMemory } from "../../test/support/runner-memory.ts";
+import { Client } from "../client/client.ts";
+import { makePrompt } from "../client/prompts.ts";
+import { ShapeServer } from "./server.ts";
+
+export interface ShapeRow {
+  readonly title: string;
+  readonly fileBytes: number;
+  readonly estimatedBytes: number;
+  /** Anonymous, by the runner's own report right after the load. */
+  readonly reportedBytes: number;
+  /** Anonymous and mapped from the file, by the system's count after an answer. */
+  readonly ownBytes: number;
+  readonly mappedBytes: number;
+  readonly peakBytes: number;
+  readonly loadMs: number;
+  readonly promptTokens: number;
+  readonly prefillTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
+}
+
+const contextSize = 2_048;
+const promptTokens = 128;
+const answerTokens = 16;
+
+/** On a server of its own, so that the process which is measured has held nothing else but the model that costs nothing. */
+export async function measureShape(folder: string, name: PublishedName): Promise<ShapeRow> {
+  await using server = await ShapeServer.start(folder, contextSize);
+  const model = `${name}-shape`;
+  const { needed } = await server.plan(model);
+  const startedAt = performance.now();
+  await server.make("load", model);
+  const loadMs = performance.now() - startedAt;
+  const reportedBytes = await server.reportedMemory(model);
+  const trace = await new Client(server.port, model).complete({
+    label: name,
+    prompt: makePrompt(name, promptTokens),
+    tokens: answerTokens,
+  });
+  const { own, mapped, peak } = await residentMemory(server.runner);
+  const [first, last] = [trace.chunks[0]?.at ?? Number.NaN, trace.chunks.at(-1)?.at ?? Number.NaN];
+  const read = trace.usage?.prompt_tokens ?? Number.NaN;
+  return {
+    title: published[name].title,
+    fileBytes: statSync(join(folder, `${model}.gguf`)).size,
+    estimatedBytes: needed.ram_bytes,
+    reportedBytes,
+    ownBytes: own,
+    mappedBytes: mapped,
+    peakBytes: peak,
+    loadMs,
+    promptTokens: read,
+    prefillTokensPerSecond: read / ((first - trace.sentAt) / 1_000),
+    decodeTokensPerSecond: (answerTokens - 1) / ((last - first) / 1_000),
+  };
+}

@@ -1,0 +1,71 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { operationObject, planObject, type PlanObject } from "../../src/protocol/operator.ts";
+import { runnersOf } from "../../test/support/processes.ts";
+import { llamapod } from "../servers/llamapod.ts";
+import { RunningServer } from "../servers/running-server.ts";
+
+/** A model that costs next to nothing, for a server to begin with. */
+export const starter = "starter";
+
+/** llamapod over the folder of shapes, with room for one model at a time. */
+export class ShapeServer implements AsyncDisposable {
+  readonly #server: RunningServer;
+
+  private constructor(server: RunningServer) {
+    this.#server = server;
+  }
+
+  static async start(folder: string, contextSize: number, more: readonly string[] = []): Promise<ShapeServer> {
+    const server = llamapod(["--max-resident", "1", "--warm-spare", "off", "--demo-models", "false", ...more]);
+    const modelPath = join(folder, `${starter}.gguf`);
+    const settings = { modelPath, threads: availableParallelism(), slots: 1, contextSize, device: "cpu" } as const;
+    return new ShapeServer(await RunningServer.start(server, settings));
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** The process that holds a model. */
+  get runner(): number {
+    const [pid, ...others] = runnersOf(this.#server.pid);
+    if (pid === undefined || others.length > 0) throw new Error(`there are ${others.length + 1} runners and not one`);
+    return pid;
+  }
+
+  async plan(model: string): Promise<PlanObject> {
+    return planObject.parse(await this.#post(`api/models/${model}/plan`));
+  }
+
+  /** @returns when the model answers */
+  async make(what: "load" | "switch", model: string): Promise<void> {
+    const { id } = operationObject.parse(await this.#post(`api/models/${model}/${what}`));
+    const response = await fetch(`${this.url}/api/operations/${id}`, { headers: { Accept: "text/event-stream" } });
+    const events = (await response.text()).split("\n").filter((line) => line.startsWith("data: "));
+    const { state, error } = operationObject.parse(JSON.parse(events.at(-1)?.slice("data: ".length) ?? "null"));
+    if (state !== "done") throw new Error(`${what} of ${model}: ${state}, ${error?.message ?? "no reason given"}`);
+  }
+
+  /** What the runner has reported of the model that it has loaded, in bytes. */
+  async reportedMemory(model: string): Promise<number> {
+    const metrics = await (await fetch(`${this.url}/metrics`)).text();
+    const value = new RegExp(`^llamapod_model_memory_bytes\\{[^}]*model="${model}"[^}]*\\} (\\S+)`, "m").exec(metrics)?.[1];
+    return z.coerce.number().parse(value);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.stop();
+  }
+
+  async #post(path: string): Promise<unknown> {
+    const response = await fetch(`${this.url}/${path}`, { method: "POST" });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+}
