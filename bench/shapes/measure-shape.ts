@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { published, type PublishedName } from "../../test/fixtures/shapes/published.ts";
-import { residentMemory } from "../../test/support/runner-memory.ts";
+import { forgetReads, residentMemory } from "../../test/support/runner-memory.ts";
 import { Client } from "../client/client.ts";
 import { makePrompt } from "../client/prompts.ts";
 import { ShapeServer } from "./server.ts";
@@ -10,10 +10,10 @@ export interface ShapeRow {
   readonly title: string;
   readonly fileBytes: number;
   readonly estimatedBytes: number;
-  /** Anonymous, by the runner's own report right after the load. */
-  readonly reportedBytes: number;
-  /** Anonymous and mapped from the file, by the system's count after an answer. */
+  /** After an answer, by the system's count: anonymous, and what the answer has read of the mapped file. */
   readonly ownBytes: number;
+  readonly readBytes: number;
+  /** The mapped file in all. */
   readonly mappedBytes: number;
   readonly peakBytes: number;
   readonly loadMs: number;
@@ -34,26 +34,26 @@ export async function measureShape(folder: string, name: PublishedName): Promise
   const startedAt = performance.now();
   await server.make("load", model);
   const loadMs = performance.now() - startedAt;
-  const reportedBytes = await server.reportedMemory(model);
+  await forgetReads(server.runner);
   const trace = await new Client(server.port, model).complete({
     label: name,
     prompt: makePrompt(name, promptTokens),
     tokens: answerTokens,
   });
-  const { own, mapped, peak } = await residentMemory(server.runner);
+  const { own, read, mapped, peak } = await residentMemory(server.runner);
   const [first, last] = [trace.chunks[0]?.at ?? Number.NaN, trace.chunks.at(-1)?.at ?? Number.NaN];
-  const read = trace.usage?.prompt_tokens ?? Number.NaN;
+  const prompt = trace.usage?.prompt_tokens ?? Number.NaN;
   return {
     title: published[name].title,
     fileBytes: statSync(join(folder, `${model}.gguf`)).size,
     estimatedBytes: needed.ram_bytes,
-    reportedBytes,
     ownBytes: own,
+    readBytes: read,
     mappedBytes: mapped,
     peakBytes: peak,
     loadMs,
-    promptTokens: read,
-    prefillTokensPerSecond: read / ((first - trace.sentAt) / 1_000),
+    promptTokens: prompt,
+    prefillTokensPerSecond: prompt / ((first - trace.sentAt) / 1_000),
     decodeTokensPerSecond: (answerTokens - 1) / ((last - first) / 1_000),
   };
 }

@@ -7,10 +7,10 @@ const columns: readonly (readonly [heading: string, cell: (row: ShapeRow) => str
   ["file", ({ fileBytes }) => mebibytes(fileBytes)],
   ["estimate", ({ estimatedBytes }) => mebibytes(estimatedBytes)],
   ["taken", (row) => mebibytes(takenBytes(row))],
-  ["of it mapped", ({ mappedBytes }) => mebibytes(mappedBytes)],
+  ["of it in the file", ({ readBytes }) => mebibytes(readBytes)],
   ["estimate ÷ taken", (row) => formatNumber(row.estimatedBytes / takenBytes(row), 2)],
-  ["the runner's report", ({ reportedBytes }) => mebibytes(reportedBytes)],
-  ["peak", ({ peakBytes }) => mebibytes(peakBytes)],
+  ["mapped in all", ({ mappedBytes }) => mebibytes(mappedBytes)],
+  ["peak RSS", ({ peakBytes }) => mebibytes(peakBytes)],
   ["load, s", ({ loadMs }) => formatNumber(loadMs / 1_000, 1)],
   ["prefill, tokens/s", (row) => formatNumber(row.prefillTokensPerSecond, 1)],
   ["decode, tokens/s", (row) => formatNumber(row.decodeTokensPerSecond, 1)],
@@ -42,8 +42,8 @@ function renderTable(headings: readonly string[], rows: readonly (readonly strin
   return [headings, rule, ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
-function takenBytes({ ownBytes, mappedBytes }: ShapeRow): number {
-  return ownBytes + mappedBytes;
+function takenBytes({ ownBytes, readBytes }: ShapeRow): number {
+  return ownBytes + readBytes;
 }
 
 function mebibytes(bytes: number): string {

@@ -1,6 +1,5 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { z } from "zod";
 import { operationObject, planObject, type PlanObject } from "../../src/protocol/operator.ts";
 import { runnersOf } from "../../test/support/processes.ts";
 import { llamapod } from "../servers/llamapod.ts";
@@ -50,13 +49,6 @@ export class ShapeServer implements AsyncDisposable {
     const events = (await response.text()).split("\n").filter((line) => line.startsWith("data: "));
     const { state, error } = operationObject.parse(JSON.parse(events.at(-1)?.slice("data: ".length) ?? "null"));
     if (state !== "done") throw new Error(`${what} of ${model}: ${state}, ${error?.message ?? "no reason given"}`);
-  }
-
-  /** What the runner has reported of the model that it has loaded, in bytes. */
-  async reportedMemory(model: string): Promise<number> {
-    const metrics = await (await fetch(`${this.url}/metrics`)).text();
-    const value = new RegExp(`^llamapod_model_memory_bytes\\{[^}]*model="${model}"[^}]*\\} (\\S+)`, "m").exec(metrics)?.[1];
-    return z.coerce.number().parse(value);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
