@@ -17,13 +17,8 @@ export interface ResidentMemory {
 }
 
 export async function residentMemory(pid: number): Promise<ResidentMemory> {
-  const [status, maps] = await Promise.all([
-    readFile(`/proc/${pid}/status`, "latin1"),
-    readFile(`/proc/${pid}/smaps`, "latin1"),
-  ]);
-  const files = maps
-    .split(/^(?=[\da-f]+-[\da-f]+ )/m)
-    .filter((part) => part.split("\n")[0]?.endsWith(".gguf") === true);
+  const [status, maps] = await Promise.all([readFile(`/proc/${pid}/status`, "latin1"), readFile(`/proc/${pid}/smaps`, "latin1")]);
+  const files = maps.split(/^(?=[\da-f]+-[\da-f]+ )/m).filter((part) => part.split("\n")[0]?.endsWith(".gguf") === true);
   const sum = (name: string) => files.reduce((total, part) => total + bytesOf(name, part), 0);
   return { own: bytesOf("RssAnon", status), mapped: sum("Rss"), read: sum("Referenced"), peak: bytesOf("VmHWM", status) };
 }
