@@ -151,7 +151,6 @@ describe("incidents of others", { timeout: 120_000 }, () => {
       { logit_bias: { "1": 1 } },
       { top_logprobs: 1e9 },
       { response_format: { type: "json_schema", json_schema: { name: "x", schema: { pattern: "(a+)+$" } } } },
-      { tools: [{ type: "function", function: { name: "x" } }] },
     ]) {
       assert.equal(
         (

@@ -11,6 +11,18 @@ const mostLayers = 512;
 /** llama.cpp aborts over others. */
 const ropeScalings: readonly unknown[] = [undefined, "none", "linear", "yarn", "longrope"];
 
+/** What llama.cpp divides by, where it is one number for all layers. */
+const counts = [
+  "embedding_length",
+  "attention.head_count",
+  "attention.head_count_kv",
+  "attention.key_length",
+  "attention.value_length",
+];
+
+/** As many as llama.cpp has room for. */
+const mostExperts = 512;
+
 /** Architectures without attention give 0 heads. */
 const withoutAttention = /mamba|rwkv/;
 
@@ -30,13 +42,18 @@ export function hyperparameterFault(architecture: string, metadata: Metadata, sh
   const layers = number("block_count");
   if (layers !== undefined && !isCount(layers, mostLayers)) return `its block_count is not 1 to ${mostLayers}`;
   if (!ropeScalings.includes(number("rope.scaling.type"))) return "its rope.scaling.type is unknown";
-  for (const name of ["embedding_length", "attention.head_count"]) {
+  for (const name of counts) {
     const count = number(name);
     // Some architectures have a number for each layer.
     if (count === undefined || typeof count === "object" || isCount(count)) continue;
     if (!withoutAttention.test(architecture)) return `its ${name} is impossible`;
   }
-  if (!plainTransformers.includes(architecture) || isCount(number("expert_count"))) return undefined;
+  const experts = number("expert_count");
+  const hasExperts = experts !== undefined && experts !== 0;
+  if (hasExperts && !(isCount(experts, mostExperts) && isCount(number("expert_used_count"), experts))) {
+    return "its expert_count or expert_used_count is impossible";
+  }
+  if (!plainTransformers.includes(architecture) || hasExperts) return undefined;
 
   const present = new Set([...shapes.keys()].flatMap((name) => /^blk\.(\d+)\./.exec(name)?.[1] ?? [])).size;
   if (layers !== present) return `its block_count is ${String(layers)}, and it has the tensors of ${present} layers`;
