@@ -183,7 +183,7 @@ test("a runner that dies while it loads is tried again, and then given up with t
   const folder = await modelsFolder({ llama: await tinyModel("llama") });
   const hostile = await mkdtemp(join(tmpdir(), "llamapod-hostile-"));
   context.after(() => rm(hostile, { recursive: true }));
-  await symlink(await hostileFile("zero-heads-elsewhere", hostile), join(folder, "hostile.gguf"));
+  await symlink(await hostileFile("zero-heads-by-layer", hostile), join(folder, "hostile.gguf"));
   await using service = await serveFolder(folder, { model: "llama", maxResident: 2 });
   using client = await StreamClient.connect(service.url);
   client.send({ type: "generate", ...greedy("doomed", 3), model: "hostile" });
