@@ -13,6 +13,7 @@ import { makeScenarios } from "./scenarios/all.ts";
 import { benchScrape } from "./scrape/main.ts";
 import { benchStreams } from "./streams/main.ts";
 import { benchSwitching } from "./switching/main.ts";
+import { benchMixedTraffic } from "./switching/mixed.ts";
 import { buildLlamaServer } from "./servers/build-llama-server.ts";
 import { assertHasGpu, findLlamaServer, llamaServer } from "./servers/llama-server.ts";
 import { llamapod } from "./servers/llamapod.ts";
@@ -103,6 +104,17 @@ program
   .option("--rounds <n>", "starts of each server", count, 3)
   .option("--switches <n>", "requests of a round, in turns for the one model and the other", count, 10)
   .action(benchSwitching);
+
+program
+  .command("mixed-traffic")
+  .description("measures steady traffic for two models of which only one fits, beside llama-server's router")
+  .option("--llama-server <file>", "the program to compare with (or LLAMA_SERVER, the PATH, or build-llama-server)")
+  .option("--model <file>", "a GGUF file; without it, one of random weights in the shape of Qwen2.5-0.5B is made")
+  .option("--rounds <n>", "starts of each server", count, 2)
+  .option("--clients <n>", "clients of each model", count, 2)
+  .option("--tokens <n>", "length of an answer", count, 32)
+  .option("--seconds <n>", "for which a round goes on asking", count, 60)
+  .action(benchMixedTraffic);
 
 try {
   await program.parseAsync();
