@@ -16,6 +16,7 @@ import { benchScrape } from "./scrape/main.ts";
 import { benchShapes } from "./shapes/main.ts";
 import { benchStreams } from "./streams/main.ts";
 import { benchSwitching } from "./switching/main.ts";
+import { benchMixedTraffic } from "./switching/mixed.ts";
 import { buildLlamaServer } from "./servers/build-llama-server.ts";
 import { assertHasGpu, findLlamaServer, llamaServer } from "./servers/llama-server.ts";
 import { llamapod } from "./servers/llamapod.ts";
@@ -120,6 +121,17 @@ program
   .description("measures the six models' shapes: memory beside the estimate, loading, speed, and switching under a stream")
   .option("--only <names>", "which of them", listOf(publishedNames), [...publishedNames])
   .action(benchShapes);
+
+program
+  .command("mixed-traffic")
+  .description("measures steady traffic for two models of which only one fits, beside llama-server's router")
+  .option("--llama-server <file>", "the program to compare with (or LLAMA_SERVER, the PATH, or build-llama-server)")
+  .option("--model <file>", "a GGUF file; without it, one of random weights in the shape of Qwen2.5-0.5B is made")
+  .option("--rounds <n>", "starts of each server", count, 2)
+  .option("--clients <n>", "clients of each model", count, 2)
+  .option("--tokens <n>", "length of an answer", count, 32)
+  .option("--seconds <n>", "for which a round goes on asking", count, 60)
+  .action(benchMixedTraffic);
 
 try {
   await program.parseAsync();
