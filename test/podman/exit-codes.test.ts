@@ -33,6 +33,6 @@ describe("what the engine's exit codes mean", { skip }, () => {
     const { code, stdout, stderr } = await script("status.sh");
     assert.equal(code, 4);
     assert.match(stdout, /exited, exit code 137/);
-    assert.match(stderr, /The container was killed: out of memory/);
+    assert.match(stderr, /The container was killed \(exit code 137\): out of memory/);
   });
 });
