@@ -102,7 +102,7 @@ describe("clients on a bad network", { timeout: 120_000 }, () => {
     const property = fc.asyncProperty(fates, fc.nat(tokens), async (planned, cancelAt) => {
       const id = `cancelled-${runs++}`;
       using asker = await StreamClient.connect(service.url);
-      asker.send({ type: "generate", ...greedy(id, tokens, contents[0]) });
+      asker.send({ type: "generate", ...greedy(id, tokens, contents[0]), reader: "asker" });
       const asked = new Answer(id);
       asked.apply(await asker.take("started", id));
       const watcher = new Reader(id);
