@@ -25,7 +25,7 @@ english = DemoModel(
     description="Built-in demo of llamapod: answers questions about llamapod in English, and nothing else.",
     language="en",
     shape=Shape("llama", vocabulary=4096, context=2048, width=256, layers=3, heads=4, key_value_heads=2, feed_forward=512),
-    steps=5000,
+    steps=6000,
     peak_learning_rate=2e-3,
 )
 
@@ -35,7 +35,7 @@ swedish = DemoModel(
     description="Second built-in demo of llamapod: answers a few questions about llamapod in Swedish, and nothing else.",
     language="sv",
     shape=Shape("gpt2", vocabulary=2048, context=512, width=192, layers=4, heads=3, key_value_heads=3, feed_forward=768),
-    steps=2000,
+    steps=4000,
     peak_learning_rate=2e-3,
 )
 

@@ -28,7 +28,7 @@ class Shape:
 
 
 class Llama(nn.Module):
-    """RMSNorm, rotary positions, grouped queries, SwiGLU, and one matrix for both ends."""
+    """RMSNorm, rotary positions, grouped queries, SwiGLU."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -36,6 +36,7 @@ class Llama(nn.Module):
         self.token_embd = nn.Embedding(shape.vocabulary, shape.width)
         self.blk = nn.ModuleList(LlamaBlock(shape) for _ in range(shape.layers))
         self.output_norm = nn.RMSNorm(shape.width, shape.norm_epsilon)
+        self.output = nn.Linear(shape.width, shape.vocabulary, bias=False)
         frequencies = shape.rope_base ** (-torch.arange(0, shape.head_width, 2) / shape.head_width)
         angles = torch.outer(torch.arange(shape.context), frequencies)
         self.register_buffer("rotation", torch.polar(torch.ones_like(angles), angles), persistent=False)
@@ -47,7 +48,7 @@ class Llama(nn.Module):
         state = self.token_embd(tokens)
         for block in self.blk:
             state = block(state, rotation)
-        return functional.linear(self.output_norm(state[wanted]), self.token_embd.weight)
+        return self.output(self.output_norm(state[wanted]))
 
 
 class LlamaBlock(nn.Module):
@@ -79,7 +80,7 @@ class LlamaBlock(nn.Module):
 
 
 class Gpt2(nn.Module):
-    """LayerNorm, learned positions, one matrix for queries, keys and values, GELU, and one matrix for both ends."""
+    """LayerNorm, learned positions, one matrix for queries, keys and values, GELU."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -88,6 +89,7 @@ class Gpt2(nn.Module):
         self.position_embd = nn.Embedding(shape.context, shape.width)
         self.blk = nn.ModuleList(Gpt2Block(shape) for _ in range(shape.layers))
         self.output_norm = nn.LayerNorm(shape.width, shape.norm_epsilon)
+        self.output = nn.Linear(shape.width, shape.vocabulary, bias=False)
         initialise(self, shape)
 
     def forward(self, tokens: Tensor, wanted: Tensor) -> Tensor:
@@ -95,7 +97,7 @@ class Gpt2(nn.Module):
         state = self.token_embd(tokens) + self.position_embd.weight[: tokens.shape[1]]
         for block in self.blk:
             state = block(state)
-        return functional.linear(self.output_norm(state[wanted]), self.token_embd.weight)
+        return self.output(self.output_norm(state[wanted]))
 
 
 class Gpt2Block(nn.Module):

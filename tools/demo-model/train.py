@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
 
 from corpus import Corpus
 from average import Average
@@ -25,8 +26,9 @@ from vocabulary import Vocabulary, end_of_text
 seed = 20_240
 threads = 2
 warmup_steps = 100
-falling_share = 0.25
+falling_share = 0.6
 weight_decay = 0.05
+matrix_learning_rate = 0.01
 lessons_per_pool = 2000
 report_every = 50
 develop_every = 250
@@ -78,10 +80,22 @@ def hide(tokens: Tensor, targets: Tensor) -> Tensor:
     return tokens.masked_fill(is_asked & chosen, 0)
 
 
-def learning_rate(step: int, model: DemoModel) -> float:
-    """Rises, stays, and falls in the last part of the training."""
-    falling = (model.steps - step) / (model.steps * falling_share)
-    return model.peak_learning_rate * min(1, (step + 1) / warmup_steps, falling)
+def share_of_peak(step: int, steps: int) -> float:
+    """Of the learning rate: it rises, stays, and falls in the last part of the training."""
+    return min(1, (step + 1) / warmup_steps, (steps - step) / (steps * falling_share))
+
+
+def optimizers(net: nn.Module, peak_learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for what is inside the blocks, where it needs half the steps that AdamW does; AdamW for tokens, positions, norms and biases."""
+    named = list(net.named_parameters())
+    inside = [weights for name, weights in named if weights.dim() == 2 and name.startswith("blk.")]
+    tables = [weights for name, weights in named if weights.dim() == 2 and not name.startswith("blk.")]
+    vectors = [weights for _, weights in named if weights.dim() != 2]
+    groups = [{"params": tables, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [
+        torch.optim.Muon(inside, lr=matrix_learning_rate, weight_decay=weight_decay),
+        torch.optim.AdamW(groups, lr=peak_learning_rate, betas=(0.9, 0.98), fused=True),
+    ]
 
 
 def train(model: DemoModel, folder: Path) -> None:
@@ -94,24 +108,22 @@ def train(model: DemoModel, folder: Path) -> None:
     net = network(model.shape)
     net.token_embd.weight.data = first_embeddings(corpus, vocabulary, model.shape.width, rng)
     print(f"{model.id}: {sum(weights.numel() for weights in net.parameters()):,} parameters, {len(corpus.intents)} intents", flush=True)
-    matrices = [weights for weights in net.parameters() if weights.dim() == 2]
-    others = [weights for weights in net.parameters() if weights.dim() != 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+    both = optimizers(net, model.peak_learning_rate)
+    schedules = [LambdaLR(optimizer, lambda step: share_of_peak(step, model.steps)) for optimizer in both]
     average = Average(net)
     source = batches(model, Lessons(corpus, vocabulary), rng)
     started, losses = time.monotonic(), []
     for step in range(model.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, model)
         tokens, targets = next(source)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(hide(tokens, targets), targets != unlearned)
         loss = functional.cross_entropy(logits.float(), targets[targets != unlearned])
-        optimizer.zero_grad()
+        net.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        for optimizer, schedule in zip(both, schedules):
+            optimizer.step()
+            schedule.step()
         average.follow(net)
         losses.append(loss.item())
         if (step + 1) % report_every == 0:
