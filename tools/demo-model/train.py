@@ -33,8 +33,9 @@ lessons_per_pool = 2000
 report_every = 50
 develop_every = 250
 
-"""How often a token of what was asked is hidden, so that an answer does not hang on one word."""
+"""How often a token of what was asked is hidden, or is another one, so that an answer does not hang on one word, nor on a strange one."""
 hidden_share = 0.06
+strange_share = 0.04
 
 """In place of a token that the model is not to learn."""
 unlearned = -100
@@ -73,11 +74,13 @@ def collate(group: list[tuple[numpy.ndarray, numpy.ndarray]], longest: int, pad:
     return tokens, targets
 
 
-def hide(tokens: Tensor, targets: Tensor) -> Tensor:
-    """Puts the token of the end in place of some that the model does not say."""
-    is_asked = torch.nn.functional.pad(targets[:, :-1], (1, 0), value=unlearned) == unlearned
-    chosen = torch.rand(tokens.shape) < hidden_share
-    return tokens.masked_fill(is_asked & chosen, 0)
+def disturb(tokens: Tensor, targets: Tensor, vocabulary: int) -> Tensor:
+    """Puts the token of the end, or any other, in place of some that the model does not say."""
+    is_asked = functional.pad(targets[:, :-1], (1, 0), value=unlearned) == unlearned
+    chance = torch.rand(tokens.shape)
+    strange = torch.randint_like(tokens, vocabulary)
+    disturbed = torch.where(chance < strange_share, strange, tokens).masked_fill(chance > 1 - hidden_share, 0)
+    return torch.where(is_asked, disturbed, tokens)
 
 
 def share_of_peak(step: int, steps: int) -> float:
@@ -116,7 +119,7 @@ def train(model: DemoModel, folder: Path) -> None:
     for step in range(model.steps):
         tokens, targets = next(source)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = net(hide(tokens, targets), targets != unlearned)
+            logits = net(disturb(tokens, targets, model.shape.vocabulary), targets != unlearned)
         loss = functional.cross_entropy(logits.float(), targets[targets != unlearned])
         net.zero_grad()
         loss.backward()
