@@ -72,6 +72,7 @@ export class Service {
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
     const metrics = new Metrics(version, engineVersion);
     const catalogue = new Catalogue(modelSources(config), log);
+    metrics.observeModelsYaml(() => catalogue.reading);
     await catalogue.scan();
     const backend = { gpu: config.gpu, threads: config.threads };
     const silence = { ...defaultSilence, serving: config.silenceSeconds * 1_000 };

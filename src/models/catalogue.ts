@@ -37,6 +37,13 @@ export interface CatalogueChange {
   readonly changed: readonly string[];
 }
 
+/** How `models.yaml` was read the last time. */
+export interface DefinitionsReading {
+  readonly isUsable: boolean;
+  /** When what counts was read. */
+  readonly succeededAtMs: number | undefined;
+}
+
 /** A file that comes into the folder is left alone until nothing has been written to it for so long. */
 const settleMs = 1_000;
 
@@ -47,6 +54,7 @@ export class Catalogue implements Disposable {
   readonly #listeners = new Set<(change: CatalogueChange) => void>();
   #yaml = "";
   #definitions = new Definitions({});
+  #reading: DefinitionsReading = { isUsable: false, succeededAtMs: undefined };
   #entries: ReadonlyMap<string, CatalogueEntry> = new Map();
   #complaints: ReadonlySet<string> = new Set();
   #scanning: Promise<void> = Promise.resolve();
@@ -68,6 +76,10 @@ export class Catalogue implements Disposable {
     return [...this.#definitions.ids]
       .filter((id) => !this.#entries.has(id))
       .map((id) => ({ id, definition: this.#definitions.get(id) ?? {} }));
+  }
+
+  get reading(): DefinitionsReading {
+    return this.#reading;
   }
 
   /** What is wrong with the folders or with `models.yaml`, as sentences. */
@@ -165,7 +177,9 @@ export class Catalogue implements Disposable {
       const text = await readModelsYaml(own.folder);
       if (text !== this.#yaml) this.#definitions = new Definitions(parseModelsYaml(own.folder, text));
       this.#yaml = text;
+      this.#reading = { isUsable: true, succeededAtMs: Date.now() };
     } catch (thrown) {
+      this.#reading = { ...this.#reading, isUsable: false };
       if (!(thrown instanceof LlamapodError)) throw thrown;
       complaints.add(`${thrown.message} What it said before still counts.`);
     }

@@ -3,6 +3,8 @@ import { readFile, truncate, writeFile, copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { sample, scrape } from "../support/metrics.ts";
+import { until } from "../support/processes.ts";
 import { modelsFolder, serveFolder } from "../support/service.ts";
 
 interface ListedModel {
@@ -44,6 +46,27 @@ test("files that are no models are listed with the reason, and the others are se
     listed.data.map(({ id }) => id),
     ["good-one"],
   );
+});
+
+test("the metrics tell whether models.yaml can be used, and when it last could", async () => {
+  const folder = await modelsFolder({ gpt2: await tinyModel("gpt2") });
+  await using service = await serveFolder(folder, {});
+  const reading = async () => {
+    const scraped = await scrape(service.url);
+    return {
+      isUsable: sample(scraped, "llamapod_config_last_reload_successful") === 1,
+      at: sample(scraped, "llamapod_config_last_reload_success_timestamp_seconds"),
+    };
+  };
+  const first = await reading();
+  assert.ok(first.isUsable);
+  assert.ok(Math.abs(Date.now() / 1_000 - first.at) < 3_600, "seconds of Unix time");
+  await writeFile(join(folder, "models.yaml"), "models: [not, a, mapping]");
+  await until(async () => !(await reading()).isUsable);
+  const { at } = await reading();
+  await writeFile(join(folder, "models.yaml"), "models: {}");
+  await until(async () => (await reading()).isUsable);
+  assert.ok((await reading()).at > at, "it was read anew");
 });
 
 test("an empty folder: the server runs, is not ready, and says what is missing", async () => {

@@ -27,6 +27,13 @@ export interface StreamMeasurement {
   readonly replayBytes: number;
 }
 
+/** How the operator's file of models was read the last time. */
+export interface ReadingMeasurement {
+  readonly isUsable: boolean;
+  /** When what counts was read. */
+  readonly succeededAtMs: number | undefined;
+}
+
 /** One part of what `/metrics` can be asked for. */
 export type Exposition = "openmetrics" | "plain";
 
@@ -105,6 +112,22 @@ export class Metrics {
     this.#make.measured("llamapod_ready", "Whether requests for the active model are answered: 1 or 0.", [], (gauge) => {
       gauge.set(isReady() ? 1 : 0);
     });
+  }
+
+  observeModelsYaml(measure: () => ReadingMeasurement): void {
+    const name = "llamapod_config_last_reload_successful";
+    this.#make.measured(name, "Whether models.yaml could be used when it was last read: 1 or 0.", [], (gauge) => {
+      gauge.set(measure().isUsable ? 1 : 0);
+    });
+    this.#make.measured(
+      "llamapod_config_last_reload_success_timestamp_seconds",
+      "When models.yaml was last read and could be used, in Unix time.",
+      [],
+      (gauge) => {
+        const { succeededAtMs } = measure();
+        if (succeededAtMs !== undefined) gauge.set(succeededAtMs / 1_000);
+      },
+    );
   }
 
   async scrape(exposition: Exposition): Promise<{ readonly contentType: string; readonly text: string }> {

@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
 import { createPartial } from "./partial-file.ts";
-import { checkSpace, diskError } from "./transfer.ts";
+import { checkSpace, diskError } from "./space.ts";
 
 /** The file of a path, or all parts of a split model. @throws {DownloadError} `not_found`, `bad_target` */
 export async function localFiles(path: string): Promise<string[]> {

@@ -7,7 +7,13 @@ import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
 
 /** Kept of a file that was pulled, so that it can be recognised and checked later. */
-const pulledRecord = z.object({ source: z.string(), sizeBytes: z.int(), sha256: z.string() });
+const pulledRecord = z.object({
+  source: z.string(),
+  sizeBytes: z.int(),
+  sha256: z.string(),
+  /** Of the image's layers, where the file was in one: what a name in a registry stands for may change. */
+  layers: z.array(z.string()).optional(),
+});
 
 export type PulledRecord = z.output<typeof pulledRecord>;
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { DownloadError, TransientError } from "./errors.ts";
 import { ask, textOf, type Answer, type Target } from "./http.ts";
+import type { PackedLayer, PackedModel } from "./packed-model.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
 
@@ -31,43 +32,84 @@ interface Place {
   readonly reference: string;
 }
 
-/** The GGUF layers of an artefact or an image in a registry, as RamaLama, Docker, Ollama and ORAS put them there. */
-export async function ociFiles(place: Place, signal: AbortSignal): Promise<RemoteFile[]> {
+/** What a registry has: GGUF files that are layers, or an image with one somewhere in its layers' archives. */
+export type OciContent =
+  { readonly kind: "files"; readonly files: readonly RemoteFile[] } | { readonly kind: "packed"; readonly model: PackedModel };
+
+/**
+ * The model of an artefact or an image: layers that are GGUF files, as RamaLama, Docker, Ollama and ORAS put them there, or layers that are
+ * archives, as `podman build` makes them.
+ */
+export async function ociContent(place: Place, signal: AbortSignal): Promise<OciContent> {
   const access = new RegistryAccess(place.registry, place.name);
-  const layers = await ggufLayers(place, access, place.reference, signal);
-  if (layers.length === 0) {
+  const { files, archives } = await modelLayers(place, access, signal);
+  const remote = (layer: Layer, fileName: string) => ({
+    target: (aborted: AbortSignal) => access.target(`blobs/${layer.digest}`, aborted),
+    fileName,
+    sizeBytes: layer.size,
+    sha256: layer.digest.slice("sha256:".length),
+    denied: (status: number) => deniedMessage(place, status),
+  });
+  if (files.length > 0) {
+    const named = files.map((each, number) => remote(each, fileNameOf(place, each, files.length, number)));
+    return { kind: "files", files: named };
+  }
+  const [top] = archives;
+  if (top === undefined) {
     throw new DownloadError(
       "not_found",
-      `${nameOf(place)} holds no GGUF file: none of its layers is one, by media type or by title.`,
+      `${nameOf(place)} holds no GGUF file: none of its layers is one, by media type or by title, and none is an archive.`,
     );
   }
-  return layers.map((each, number) => ({
-    target: (aborted) => access.target(`blobs/${each.digest}`, aborted),
-    fileName: fileNameOf(place, each, layers.length, number),
-    sizeBytes: each.size,
-    sha256: each.digest.slice("sha256:".length),
-    denied: (status) => deniedMessage(place, status),
-  }));
+  const fileName = fileNameOf(place, top, 1, 0);
+  const layers = archives.map((each) => ({ file: remote(each, fileName), compression: compressionOf(place, each) }));
+  return { kind: "packed", model: { name: nameOf(place), fileName, layers } };
 }
 
-async function ggufLayers(place: Place, access: RegistryAccess, reference: string, signal: AbortSignal): Promise<Layer[]> {
-  const document = await fetchManifest(place, access, reference, signal);
+interface ModelLayers {
+  readonly files: readonly Layer[];
+  /** The topmost first. */
+  readonly archives: readonly Layer[];
+}
+
+async function modelLayers(place: Place, access: RegistryAccess, signal: AbortSignal): Promise<ModelLayers> {
+  const document = await fetchManifest(place, access, place.reference, signal);
   const image = manifest.safeParse(document);
-  if (image.success) return image.data.layers.filter(isGguf);
+  if (image.success) return layersOf(image.data);
   const many = index.safeParse(document);
   if (!many.success)
     throw new DownloadError("unreachable", `${nameOf(place)} is neither an image nor an artefact: ${image.error.message}`);
+  let found: ModelLayers = { files: [], archives: [] };
   for (const { digest: reference } of many.data.manifests) {
     const single = manifest.safeParse(await fetchManifest(place, access, reference, signal));
-    const layers = single.data?.layers.filter(isGguf) ?? [];
-    if (layers.length > 0) return layers;
+    if (!single.success) continue;
+    const layers = layersOf(single.data);
+    if (layers.files.length > 0) return layers;
+    if (found.archives.length === 0) found = layers;
   }
-  return [];
+  return found;
 }
 
-function isGguf({ mediaType, annotations }: Layer): boolean {
-  const isArchive = /\.tar|\+gzip|\+zstd/.test(mediaType);
-  return /gguf|vnd\.ollama\.image\.model/i.test(mediaType) || (titleOf(annotations) !== undefined && !isArchive);
+function layersOf({ layers }: z.output<typeof manifest>): ModelLayers {
+  return { files: layers.filter(isGguf), archives: layers.filter(isArchive).reverse() };
+}
+
+function isGguf(layer: Layer): boolean {
+  const { mediaType, annotations } = layer;
+  return /gguf|vnd\.ollama\.image\.model/i.test(mediaType) || (titleOf(annotations) !== undefined && !isArchive(layer));
+}
+
+function isArchive({ mediaType }: Layer): boolean {
+  return /\.tar\b|\+gzip$|\+zstd$/.test(mediaType);
+}
+
+function compressionOf(place: Place, { mediaType }: Layer): PackedLayer["compression"] {
+  if (mediaType.endsWith(".tar")) return "none";
+  if (/[.+]gzip$/.test(mediaType)) return "gzip";
+  throw new DownloadError(
+    "bad_target",
+    `${nameOf(place)} has a layer of the type ${JSON.stringify(mediaType)}, which cannot be unpacked here. Push it anew with: podman push --compression-format gzip --force-compression`,
+  );
 }
 
 function titleOf(annotations: Layer["annotations"]): string | undefined {

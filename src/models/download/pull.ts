@@ -1,5 +1,6 @@
 import { rm, stat } from "node:fs/promises";
 import { basename } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { LlamapodError } from "../../protocol/errors.ts";
 import type { ModelDefinition } from "../catalogue/definition.ts";
 import { fileNameOf } from "../catalogue/definitions.ts";
@@ -9,7 +10,8 @@ import { huggingFaceFiles } from "./hugging-face.ts";
 import { copyHere, linkHere, localFiles } from "./local-file.ts";
 import { FileLock } from "./lock.ts";
 import { ModelPlace, sha256Of, type PulledRecord } from "./model-folder.ts";
-import { ociFiles } from "./oci.ts";
+import { ociContent } from "./oci.ts";
+import { extractModel, type PackedModel } from "./packed-model.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
 import type { DownloadSettings } from "./settings.ts";
 import { parseTarget, type PullTarget } from "./target.ts";
@@ -51,8 +53,11 @@ interface Pull {
   readonly onProgress: (progress: PullProgress) => void;
 }
 
-/** What is to be brought here: from the network, or from a path. */
-type Item = { readonly kind: "remote"; readonly file: RemoteFile } | { readonly kind: "local"; readonly path: string };
+/** What is to be brought here: from the network, out of an image there, or from a path. */
+type Item =
+  | { readonly kind: "remote"; readonly file: RemoteFile }
+  | { readonly kind: "packed"; readonly model: PackedModel }
+  | { readonly kind: "local"; readonly path: string };
 
 /**
  * Brings a model into the models folder. Nothing is listed before it is whole, has the right digest, and is a GGUF file. Stopping it
@@ -80,12 +85,14 @@ export async function pullModel(pull: Pull): Promise<PulledModel> {
 }
 
 async function itemsOf(target: PullTarget, { settings, signal }: Pull): Promise<Item[]> {
-  const remote = (files: RemoteFile[]) => files.map((file): Item => ({ kind: "remote", file }));
+  const remote = (files: readonly RemoteFile[]) => files.map((file): Item => ({ kind: "remote", file }));
   switch (target.kind) {
     case "hugging-face":
       return remote(await huggingFaceFiles(target, settings, signal));
-    case "oci":
-      return remote(await ociFiles(target, signal));
+    case "oci": {
+      const content = await ociContent(target, signal);
+      return content.kind === "files" ? remote(content.files) : [content];
+    }
     case "web":
       return remote([webFile(target.url)]);
     case "file":
@@ -120,11 +127,22 @@ function webFile(url: URL): RemoteFile {
 
 /** A definition names the file of a model that is one; parts keep the names that they refer to each other by. */
 function fileNameFor(item: Item, count: number, { definition }: PullRequest): string {
-  const own = item.kind === "remote" ? item.file.fileName : basename(item.path);
+  const own = ownNameOf(item);
   const name = count === 1 ? (fileNameOf(definition) ?? own) : own;
   const safe = safeFileName(name);
   if (safe === undefined) throw new DownloadError("bad_target", `${JSON.stringify(name)} cannot be the name of a file here.`);
   return safe;
+}
+
+function ownNameOf(item: Item): string {
+  switch (item.kind) {
+    case "remote":
+      return item.file.fileName;
+    case "packed":
+      return item.model.fileName;
+    case "local":
+      return basename(item.path);
+  }
 }
 
 async function pullOne(pull: Pull, item: Item, fileName: string) {
@@ -136,7 +154,7 @@ async function pullOne(pull: Pull, item: Item, fileName: string) {
   try {
     const expected = await expectedOf(pull, item, place);
     if (request.existing === "keep") {
-      const here = await present(place, expected, pull);
+      const here = await present(place, expected, item, pull);
       if (here !== undefined) return { file: { ...here, path: place.path }, wasHere: true };
     }
     const record = await fetchItem(pull, item, place, expected);
@@ -162,21 +180,28 @@ async function expectedOf({ request }: Pull, item: Item, place: ModelPlace): Pro
     return { sizeBytes: item.file.sizeBytes ?? sizeBytes, sha256: item.file.sha256, by: "the source" };
   }
   const record = await place.record();
-  if (record?.source === request.source) return { ...record, by: "the first download" };
+  // The layers' digests say it of what is in them.
+  if (record?.source === request.source && item.kind !== "packed") return { ...record, by: "the first download" };
   return { sizeBytes, sha256: undefined, by: "" };
+}
+
+function layersOf(item: Item): string[] | undefined {
+  return item.kind === "packed" ? item.model.layers.map(({ file }) => file.sha256) : undefined;
 }
 
 /** @throws {DownloadError} `bad_target` when another file has the name */
 async function present(
   place: ModelPlace,
   expected: Expected,
+  item: Item,
   { request, signal, onProgress }: Pull,
 ): Promise<PulledRecord | undefined> {
   const found = await stat(place.path).catch(() => undefined);
   if (found === undefined) return undefined;
   const sizeBytes = found.size;
   const kept = await place.record();
-  const isAsPulled = kept?.source === request.source && kept.sizeBytes === sizeBytes;
+  const isAsPulled =
+    kept?.source === request.source && kept.sizeBytes === sizeBytes && isDeepStrictEqual(kept.layers, layersOf(item));
   if (isAsPulled && (expected.sha256 === undefined || expected.sha256 === kept.sha256)) return kept;
   const couldBe = expected.sizeBytes === undefined || expected.sizeBytes === sizeBytes;
   if (couldBe && expected.sha256 !== undefined) {
@@ -200,6 +225,15 @@ async function fetchItem(pull: Pull, item: Item, place: ModelPlace, expected: Ex
   if (item.kind === "remote") {
     const file = { ...item.file, fileName, sizeBytes: expected.sizeBytes ?? item.file.sizeBytes };
     announced = (await transfer({ file, path, settings, signal, onProgress: downloading })).sha256;
+  } else if (item.kind === "packed") {
+    await place.removePartial();
+    const model = { ...item.model, fileName };
+    const extraction = { model, path, sizeBytes: expected.sizeBytes, settings, signal, onProgress: downloading };
+    await extractModel(extraction).catch(async (thrown: unknown) => {
+      // Half a layer is of no use to the next pull.
+      await place.removePartial();
+      throw thrown;
+    });
   } else if (request.localFile === "link") {
     await linkHere(item.path, path);
   } else {
@@ -219,7 +253,8 @@ async function fetchItem(pull: Pull, item: Item, place: ModelPlace, expected: Ex
     );
   }
   await checkHeader(place);
-  return { source: request.source, sizeBytes, sha256 };
+  const layers = layersOf(item);
+  return { source: request.source, sizeBytes, sha256, ...(layers !== undefined && { layers }) };
 }
 
 /** @throws {DownloadError} `damaged` for what is no GGUF file, which is removed */

@@ -1,12 +1,12 @@
-import { rm, statfs, type FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
+import { rm, type FileHandle } from "node:fs/promises";
 import { DownloadError, TransientError } from "./errors.ts";
 import { ask, cancelled, type Answer } from "./http.ts";
 import { PartialRecord, type ByteRange } from "./partial.ts";
 import { createPartial, reopenPartial } from "./partial-file.ts";
-import type { RemoteFile } from "./remote-file.ts";
+import { checkAnswer, type RemoteFile } from "./remote-file.ts";
 import { Retries } from "./retry.ts";
 import type { DownloadSettings } from "./settings.ts";
+import { checkSpace, diskError } from "./space.ts";
 
 /** What the source says of a file. */
 interface Offer {
@@ -52,7 +52,7 @@ async function probe({ file, signal }: Transfer): Promise<Offer> {
   const target = await file.target(signal);
   const answer = await ask("GET", { ...target, headers: { ...target.headers, Range: "bytes=0-0" } }, signal);
   answer.body.destroy();
-  checkStatus(file, answer);
+  checkAnswer(file, answer);
   const linked = String(answer.first["x-linked-etag"] ?? "").replace(/^(W\/)?"|"$/g, "");
   const total = answer.status === 206 ? rangeOf(answer)?.total : Number(answer.headers["content-length"] ?? NaN);
   return {
@@ -132,7 +132,7 @@ async function fetchRange(job: Transfer, { offer, record, file, range, retries }
     record.startAgain();
     throw new DownloadError("damaged", `${job.file.fileName} has changed at its source during the download. Start it again.`);
   }
-  checkStatus(job.file, answer);
+  checkAnswer(job.file, answer);
   if (given?.start !== range.next) {
     answer.body.destroy();
     throw new TransientError(`${answer.url.host} sent other bytes than were asked for`);
@@ -154,7 +154,7 @@ async function inOnePiece(job: Transfer, offer: Offer): Promise<void> {
   const { file, path, signal } = job;
   await checkSpace(path, file.fileName, offer.sizeBytes ?? 0);
   const answer = await ask("GET", await file.target(signal), signal);
-  checkStatus(file, answer);
+  checkAnswer(file, answer);
   await rm(`${path}.json`, { force: true });
   await using handle = await createPartial(path);
   let received = 0;
@@ -194,38 +194,7 @@ async function receive(answer: Answer, signal: AbortSignal, take: (chunk: Buffer
   }
 }
 
-function checkStatus(file: RemoteFile, { status, url }: Answer): void {
-  if (status === 200 || status === 206) return;
-  if (status === 401 || status === 403) throw new DownloadError("denied", file.denied(status));
-  if (status === 404 || status === 410)
-    throw new DownloadError("not_found", `${url.host} has no ${file.fileName} (status ${status}).`);
-  if (status === 408 || status === 429 || status >= 500) throw new TransientError(`${url.host} answers with status ${status}`);
-  throw new DownloadError("unreachable", `${url.host} answers with status ${status} to the download of ${file.fileName}.`);
-}
-
 function rangeOf({ headers }: Answer): { start: number; total: number } | undefined {
   const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers["content-range"] ?? "") ?? [];
   return start === undefined ? undefined : { start: Number(start), total: Number(total) };
-}
-
-/** @throws {DownloadError} `no_space`, with what is needed and what there is */
-export async function checkSpace(path: string, fileName: string, neededBytes: number): Promise<void> {
-  const folder = dirname(path);
-  const { bavail, bsize } = await statfs(folder);
-  const free = bavail * bsize;
-  if (neededBytes <= free) return;
-  throw new DownloadError(
-    "no_space",
-    `${fileName} needs ${neededBytes} bytes more, and ${folder} has ${free} free. Make room, or choose another folder with --models-dir.`,
-  );
-}
-
-export function diskError(thrown: unknown, fileName: string): unknown {
-  if (!(thrown instanceof Error) || !("code" in thrown)) return thrown;
-  if (thrown.code !== "ENOSPC" && thrown.code !== "EDQUOT") return thrown;
-  return new DownloadError(
-    "no_space",
-    `The disk is full: ${fileName} could not be written. What has come so far is kept.`,
-    thrown,
-  );
 }

@@ -1,0 +1,25 @@
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { DownloadError } from "./errors.ts";
+
+/** @throws {DownloadError} `no_space`, with what is needed and what there is */
+export async function checkSpace(path: string, fileName: string, neededBytes: number): Promise<void> {
+  const folder = dirname(path);
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  if (neededBytes <= free) return;
+  throw new DownloadError(
+    "no_space",
+    `${fileName} needs ${neededBytes} bytes more, and ${folder} has ${free} free. Make room, or choose another folder with --models-dir.`,
+  );
+}
+
+export function diskError(thrown: unknown, fileName: string): unknown {
+  if (!(thrown instanceof Error) || !("code" in thrown)) return thrown;
+  if (thrown.code !== "ENOSPC" && thrown.code !== "EDQUOT") return thrown;
+  return new DownloadError(
+    "no_space",
+    `The disk is full: ${fileName} could not be written. What has come so far is kept.`,
+    thrown,
+  );
+}
