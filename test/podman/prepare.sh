@@ -41,7 +41,7 @@ open_devices() {
 }
 
 as_user() {
-  runuser -u "$user" -- env -i "HOME=$home" "USER=$user" "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "XDG_RUNTIME_DIR=/run/user/$uid" "TMPDIR=$home/tmp" \
+  runuser -u "$user" -- env -i --chdir="$home" "HOME=$home" "USER=$user" "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "XDG_RUNTIME_DIR=/run/user/$uid" "TMPDIR=$home/tmp" \
     "NODE_IMAGE=localhost/llamapod-test/node:1" "CPU_BASE=localhost/llamapod-test/base:1" "$@"
 }
 
