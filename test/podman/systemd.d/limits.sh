@@ -7,7 +7,5 @@ cat > "$drop_ins/99-test.conf" << 'CONF'
 [Container]
 PidsLimit=
 HealthInterval=2s
-HealthTimeout=2s
 HealthRetries=2
-HealthStartupInterval=1s
 CONF
