@@ -63,8 +63,8 @@ if [ "$name" = llamapod ]; then
     if [ -e "$file" ] || [ -L "$file" ]; then installed+=("$file"); fi
   done
   if [ "${#installed[@]}" -gt 0 ]; then
-    # All of one instance's, so that no socket starts again what has just been stopped; a pod has a name of its own.
-    if command -v systemctl > /dev/null; then attempt systemctl --user stop 'llamapod@*' 'llamapod-pod.*'; fi
+    # In one go, so that no socket starts again what has just been stopped.
+    if command -v systemctl > /dev/null; then attempt systemctl --user stop 'llamapod@*' llamapod-{pod,network,image,volume,build}'.*'; fi
     run rm -rf "${installed[@]}"
     if command -v systemctl > /dev/null; then attempt systemctl --user daemon-reload; fi
   fi

@@ -21,7 +21,9 @@ async function cycloneDx(): Promise<ValidateFunction> {
   const ajv = new Ajv({ strict: false, validateFormats: false });
   const schema = async (name: string) =>
     z.looseObject({}).parse(await json(`node_modules/@cyclonedx/cyclonedx-library/res/schema/${name}.SNAPSHOT.schema.json`));
-  for (const name of ["spdx", "jsf-0.82"]) ajv.addSchema(await schema(name));
+  // It names the others by their files.
+  for (const name of ["spdx", "jsf-0.82"])
+    ajv.addSchema(await schema(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
   return ajv.compile(await schema("bom-1.6"));
 }
 
