@@ -37,7 +37,7 @@ from=("$here/quadlet/examples/llamapod@.container.d"/[0-9][0-9]-"$name".conf)
 [[ $instance =~ ^[a-z0-9][a-z0-9-]*$ ]] || fail "$exit_usage" "an instance has a name like main or chat-2, not $instance"
 [ "$name" != registry ] || "$remove" || [ -n "$image" ] || fail "$exit_usage" "registry needs --image REGISTRY/NAME:TAG"
 
-config=${XDG_CONFIG_HOME:-$HOME/.config}
+config=$(config_home)
 units=$config/containers/systemd
 to=$units/llamapod@$instance.container.d/$(basename "${from[0]}")
 # The units that the drop-in names, such as llamapod.pod; a socket is none of Quadlet's.

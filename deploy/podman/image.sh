@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds llamapod's image, pushes it with a signature, signs and verifies one in a registry, lists what is inside.
 #
-#   image.sh build [--target cpu|cuda] [--tag NAME]      build from this checkout
+#   image.sh build [--target cpu|cuda] [--tag NAME] [--no-cache]
+#                                                        build from this checkout; --no-cache takes nothing from earlier builds
 #   image.sh push --tag NAME --to REGISTRY/NAME:TAG --key FILE --passphrase-file FILE
 #                                                        push, signed (sigstore)
 #   image.sh sign --from REGISTRY/NAME:TAG --key FILE --passphrase-file FILE
@@ -24,7 +25,7 @@ checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 . "$checkout/deploy/podman/lib.sh"
 readonly exit_unverified=5
 
-action='' target=cpu tag='' to='' from='' key='' public_key='' passphrase_file='' out='' engine=podman
+action='' target=cpu tag='' to='' from='' key='' public_key='' passphrase_file='' out='' engine=podman no_cache=false
 [ "$#" -gt 0 ] || {
   usage "$0"
   exit "$exit_usage"
@@ -38,6 +39,7 @@ while [ "$#" -gt 0 ]; do
       printf -v "${name//-/_}" %s "$2"
       shift
       ;;
+    --no-cache) no_cache=true ;;
     --dry-run) dry_run=true ;;
     -h | --help)
       usage "$0"
@@ -69,6 +71,7 @@ build() {
   done
   [ -z "${NPMRC_FILE:-}" ] || args+=(--secret "id=npmrc,src=$NPMRC_FILE")
   [ -z "${CA_FILE:-}" ] || args+=(--secret "id=ca,src=$CA_FILE")
+  ! "$no_cache" || args+=(--no-cache)
   [ -z "${BUILD_NETWORK:-}" ] || args+=(--network "$BUILD_NETWORK")
   if [ "$engine" = podman ]; then
     # Only Docker's format has health checks.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes llamapod off this user's account: containers, units and networks. Models, settings and images stay.
+# Takes llamapod off this user's account: containers, units, sockets and networks. Models, settings and images stay.
 #
 #   uninstall.sh [--delete-data] [--dry-run]
 #
@@ -49,6 +49,7 @@ remove() {
 
 if [ "$name" = llamapod ]; then
   networks+=(llamapod)
+  volumes+=(llamapod-shared-data)
   for settings in "$config"/llamapod/*.env; do
     [ -e "$settings" ] || continue
     instance=$(basename "$settings" .env)
@@ -56,11 +57,14 @@ if [ "$name" = llamapod ]; then
     volumes+=("llamapod-$instance-data")
   done
   installed=()
-  for file in "$units"/llamapod{,@*}.{container,network,image,pod,volume,build} "$units"/llamapod@*.container.d; do
+  # A socket that stays enabled would take connections for a service that there is no more.
+  for file in "$units"/llamapod{,@*}.{container,network,image,pod,volume,build} "$units"/llamapod@*.container.d \
+    "$config"/systemd/user/{,sockets.target.wants/}llamapod@*.socket "$config"/systemd/user/llamapod@*.socket.d; do
     if [ -e "$file" ] || [ -L "$file" ]; then installed+=("$file"); fi
   done
   if [ "${#installed[@]}" -gt 0 ]; then
-    if command -v systemctl > /dev/null; then attempt systemctl --user stop 'llamapod@*'; fi
+    # In one go, so that no socket starts again what has just been stopped.
+    if command -v systemctl > /dev/null; then attempt systemctl --user stop 'llamapod@*' llamapod-{pod,network,image,volume,build}'.*'; fi
     run rm -rf "${installed[@]}"
     if command -v systemctl > /dev/null; then attempt systemctl --user daemon-reload; fi
   fi

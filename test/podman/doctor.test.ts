@@ -5,6 +5,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { z } from "zod";
+import type { planObject } from "../../src/protocol/operator.ts";
 import { runCommand } from "../support/processes.ts";
 import { FakeHost, instead, type Answers } from "./fake-host.ts";
 import { FakeServer, ready } from "./fake-server.ts";
@@ -80,7 +81,7 @@ async function healthyHost(port: string): Promise<FakeHost> {
     "usr/bin/nvidia-cdi-hook": "",
     [`${units}/llamapod@.container`]: "[Container]\nAutoUpdate=registry\n",
     [`${units}/llamapod@.container.d/20-keys.conf`]: "[Container]\nSecret=llamapod-keys,type=mount\n",
-    [settings]: `LLAMAPOD_BIND=127.0.0.1:${port}\n`,
+    [settings]: `LLAMAPOD_BIND=127.0.0.1:${port}\nLLAMAPOD_PRELOAD=small\n`,
     published: `127.0.0.1:${port}\n`,
   };
   for (const [path, content] of Object.entries(files)) await host.file(path, content);
@@ -318,6 +319,11 @@ const illnesses: Readonly<Record<string, Illness>> = {
     fix: /systemctl --user edit llamapod@main/,
     make: systemctl({ "--user show *--property MemoryMax *": "echo 1000000000" }),
   },
+  "memory.plan": {
+    what: "models that do not fit together",
+    fix: /switch-model/,
+    make: async (host) => host.file(settings, (await host.read(settings)).replace("PRELOAD=", "PRELOAD=big, alias,")),
+  },
   "nv-driver.missing": {
     what: "a GPU without its driver",
     fix: /install nvidia-driver/,
@@ -433,10 +439,28 @@ const illnesses: Readonly<Record<string, Illness>> = {
   "clock.wrong": { what: "a clock of its own", fix: /set-ntp/, make: command("timedatectl", "echo no") },
 };
 
+/** What the server says of a model: 6 GB are there for all together. */
+const planned = (id: string, gigabytes: number, name = id) => ({
+  [`GET /api/models/${name}`]: [200, { id }] as const,
+  [`POST /api/models/${name}/plan`]: [200, plan(gigabytes)] as const,
+});
+const plan = (gigabytes: number): z.input<typeof planObject> => ({
+  outcome: "beside",
+  evicts: [],
+  missing: null,
+  needed: { ram_bytes: gigabytes * 1e9, vram_bytes: 0 },
+  taken: { ram_bytes: 0, vram_bytes: 0 },
+  capacity: { ram_bytes: 6e9, vram_bytes: 0 },
+});
+
 const well = {
   "GET /health/live": [200, { status: "ok" }],
   "GET /health/ready": [200, { status: "ok", model: "tiny", backend: "cuda" }],
   "GET /metrics": [200, "llamapod_model_memory_bytes 2000000000"],
+  ...planned("tiny", 2),
+  ...planned("small", 3),
+  ...planned("small", 3, "alias"),
+  ...planned("big", 4),
 } as const;
 
 async function examine(host: FakeHost, port: string, environment: Readonly<Record<string, string>> = {}) {
@@ -499,6 +523,22 @@ test("every finding is one of a host in these tests", async () => {
     assert.equal(row["who"] === "administrator", /\bsudo\b/.test(row["fix"] ?? ""), `${row["id"] ?? ""}: who carries it out?`);
     assert.equal(spawnSync("bash", ["-n", "-c", row["fix"] ?? "("]).status, 0, `${row["id"] ?? ""}: the fix can be pasted`);
   }
+});
+
+test("memory.plan counts a model once, whatever it is called, and says how much is missing, of the GPU's memory too", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.file(settings, `LLAMAPOD_BIND=127.0.0.1:${server.port}\nLLAMAPOD_MODEL=big\nLLAMAPOD_PRELOAD=small,alias\n`);
+  const { ill } = await examine(host, server.port);
+  assert.match(
+    ill[0]?.message ?? "",
+    /^big, small shall .* take 7000 MB of main memory, .* has 6000 MB .*: 1000 MB are missing$/,
+  );
+  const onGpu = { ...plan(2), needed: { ram_bytes: 0, vram_bytes: 5e9 }, capacity: { ram_bytes: 6e9, vram_bytes: 4e9 } };
+  await using other = await FakeServer.answering({ ...well, "POST /api/models/big/plan": [200, onGpu] });
+  await host.file(settings, `LLAMAPOD_BIND=127.0.0.1:${other.port}\nLLAMAPOD_MODEL=big\n`);
+  await host.file("published", `127.0.0.1:${other.port}\n`);
+  assert.match((await examine(host, other.port)).ill[0]?.message ?? "", /5000 MB of the GPU's memory, .*: 1000 MB are missing$/);
 });
 
 test("the document is what scripts/troubleshooting.sh makes of them", async () => {

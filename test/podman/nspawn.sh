@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A Debian 13 of its own with systemd, a user who lingers and rootless Podman 5, booted by systemd-nspawn. Sourced by `systemd`,
-# as root, after prepare.sh.
+# A Debian 13 of its own with systemd, a user who lingers and rootless Podman 5, booted by systemd-nspawn. Sourced by `run`,
+# `systemd` and `bench`, as root, after prepare.sh.
 
 readonly tree_packages=(
   # what an operator has
@@ -62,6 +62,18 @@ UNIT
   ln -s ../ci.service "$root/etc/systemd/system/multi-user.target.wants/ci.service"
 }
 
+# take_image ROOT: the image that test/podman/run has built, or what $IMAGE_ARCHIVE names, into /ci/image.tar.
+take_image() {
+  if [ -n "${IMAGE_ARCHIVE:-}" ]; then
+    cp "$IMAGE_ARCHIVE" "$1/ci/image.tar"
+    return
+  fi
+  # shellcheck disable=SC2154 # by prepare.sh
+  rm -f "$home/tmp/image.tar"
+  as_user podman save --quiet --output "$home/tmp/image.tar" localhost/llamapod:cpu
+  mv "$home/tmp/image.tar" "$1/ci/"
+}
+
 # nspawn ROOT ARGUMENTS...: in a mount tree and a cgroup of its own; --keep-unit, as there may be no systemd out here.
 nspawn() {
   # shellcheck disable=SC2016 # the inner shell expands
@@ -71,7 +83,7 @@ nspawn() {
     umount /sys/fs/cgroup/unified 2> /dev/null
     umount /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup
     mkdir "/sys/fs/cgroup/ci-$$" && echo $$ > "/sys/fs/cgroup/ci-$$/cgroup.procs"
-    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec timeout 900 systemd-nspawn --quiet --register=no --keep-unit --machine="llamapod-$$" \
+    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec timeout 1800 systemd-nspawn --quiet --register=no --keep-unit --machine="llamapod-$$" \
       --private-network --capability=all --system-call-filter="@keyring bpf" --resolv-conf=off --console=pipe --directory "$@"
   ' nspawn "$@"
 }

@@ -169,10 +169,30 @@ describe("uninstall.sh", () => {
     assert.doesNotMatch(calls, /^volume rm/m);
   });
 
+  test("stops the sockets, which would start a server again, and takes them out of systemd's sight", async () => {
+    const sockets = "home/.config/systemd/user";
+    const ours = ["llamapod@.socket", "llamapod@main.socket.d/port.conf", "sockets.target.wants/llamapod@main.socket"];
+    for (const file of [...ours, "sockets.target.wants/other.socket"]) await host.file(`${sockets}/${file}`, "");
+    const { code, stderr } = await host.run("uninstall.sh");
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(
+      ours.filter((file) => host.has(`${sockets}/${file}`)),
+      [],
+    );
+    assert.ok(host.has(`${sockets}/sockets.target.wants/other.socket`));
+    assert.match(await host.calls("systemctl"), /^--user stop llamapod@\* .*\n(?:.*\n)*--user daemon-reload$/m);
+  });
+
   test("deletes the data of what it knows, and of nothing that has a name like it", async () => {
     assert.equal((await host.run("uninstall.sh", ["--delete-data"])).code, 0);
     const removed = [...(await host.calls("podman")).matchAll(/^volume rm (.*)$/gm)].map(([, name]) => name);
-    assert.deepEqual(removed.sort(), ["llamapod-data", "llamapod-grafana", "llamapod-other-data", "llamapod-prometheus"]);
+    assert.deepEqual(removed.sort(), [
+      "llamapod-data",
+      "llamapod-grafana",
+      "llamapod-other-data",
+      "llamapod-prometheus",
+      "llamapod-shared-data",
+    ]);
     assert.ok(!host.has("home/.config/llamapod"));
   });
 

@@ -20,12 +20,13 @@ export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 export const buildEnvironment = {
   NODE_IMAGE: "localhost/llamapod-test/node:1",
   CPU_BASE: "localhost/llamapod-test/base:1",
+  SOURCE_DATE_EPOCH: "1700000000",
   BUILD_NETWORK: "host",
   CA_FILE: "/etc/ssl/certs/ca-certificates.crt",
 };
 
-/** Longer than any call of the engine takes that ends by itself. */
-const patienceMs = 60_000;
+/** Longer than any call of the engine takes that ends by itself and builds nothing. */
+const usualPatienceMs = 60_000;
 
 export interface Finished {
   readonly code: number | null;
@@ -34,7 +35,11 @@ export interface Finished {
 }
 
 /** Runs a command as that user, in the user's copy of the sources. */
-export async function asUser(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Finished> {
+export async function asUser(
+  command: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  patienceMs = usualPatienceMs,
+): Promise<Finished> {
   const { homedir, uid } = await account();
   const variables = { HOME: homedir, XDG_RUNTIME_DIR: `/run/user/${uid}`, TMPDIR: `${homedir}/tmp`, ...environment };
   const child = spawn("runuser", ["-u", testUser ?? "", "--", ...command], {

@@ -41,8 +41,9 @@ open_devices() {
 }
 
 as_user() {
-  runuser -u "$user" -- env -i "HOME=$home" "USER=$user" "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "XDG_RUNTIME_DIR=/run/user/$uid" "TMPDIR=$home/tmp" \
-    "NODE_IMAGE=localhost/llamapod-test/node:1" "CPU_BASE=localhost/llamapod-test/base:1" "$@"
+  runuser -u "$user" -- env -i --chdir="$home" "HOME=$home" "USER=$user" "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "XDG_RUNTIME_DIR=/run/user/$uid" "TMPDIR=$home/tmp" \
+    "NODE_IMAGE=localhost/llamapod-test/node:1" "CPU_BASE=localhost/llamapod-test/base:1" \
+    SOURCE_DATE_EPOCH=1700000000 "$@"
 }
 
 # What a slim image of Debian has, and the same with Node.js: stand-ins for the bases that Containerfile names.

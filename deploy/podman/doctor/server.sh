@@ -14,13 +14,53 @@ settings_files() {
   for file in "$(config_home)"/llamapod/*.env; do [ ! -e "$file" ] || echo "$file"; done
 }
 
-# Where servers of this user would answer.
-our_urls() {
+# Where servers of this user would answer, with the file of their settings if there is one.
+our_servers() {
   local file
-  {
-    echo "http://127.0.0.1:$port"
-    while read -r file; do url_of_bind "$(setting "$file" LLAMAPOD_BIND)"; done < <(settings_files)
-  } | sort -u
+  while read -r file; do echo "$(url_of_bind "$(setting "$file" LLAMAPOD_BIND)") $file"; done < <(settings_files)
+  echo "http://127.0.0.1:$port"
+}
+our_urls() { our_servers | sed 's/ .*//' | sort -u; }
+
+# wanted_models URL [FILE]: the models that the server there shall have loaded at the same time.
+wanted_models() {
+  local model='' names='' key
+  if [ "$#" -gt 1 ]; then
+    model=$(setting "$2" LLAMAPOD_MODEL)
+    for key in LLAMAPOD_PRELOAD LLAMAPOD_PINNED; do names+=",$(setting "$2" "$key")"; done
+  fi
+  [ -n "$model" ] || model=$(http_get "$1/health/ready" | json_field model)
+  # A model can have several names, and is loaded once.
+  tr , '\n' <<< "$model$names" | sed 's/^ *//; s/ *$//' | grep -x '[A-Za-z0-9][A-Za-z0-9._:-]*' |
+    while read -r model; do http_get "$1/api/models/$model" | json_field id; done | grep . | sort -u
+}
+
+# plan_of URL MODELS...: what the server plans with for them all, in MB: main memory and what it has of it, memory of the GPU and what
+# it has of that.
+plan_of() {
+  local url=$1 model
+  for model in "${@:2}"; do
+    http POST "$url/api/models/$model/plan" | http_body |
+      sed -n 's/.*"needed":{"ram_bytes":\([0-9]*\),"vram_bytes":\([0-9]*\)}.*"capacity":{"ram_bytes":\([0-9]*\),"vram_bytes":\([0-9]*\)}.*/\1 \3 \2 \4/p'
+  done | awk '{ main += $1; gpu += $3; has_main = $2; has_gpu = $4 } END { if (NR > 0) printf "%d %d %d %d\n", main / 1e6, has_main / 1e6, gpu / 1e6, has_gpu / 1e6 }'
+}
+
+# check_plan: whether the models that each server shall have loaded fit together into what it has; nothing where they do.
+check_plan() {
+  local url file models main has_main gpu has_gpu
+  while read -r url file; do
+    mapfile -t models < <(wanted_models "$url" ${file:+"$file"})
+    read -r main has_main gpu has_gpu < <(plan_of "$url" "${models[@]}") || continue
+    models=("${models[*]}")
+    if [ "$main" -gt "$has_main" ]; then
+      found memory.plan models "${models// /, }" needed "$main" kind 'main memory' has "$has_main" missing "$((main - has_main))"
+    elif [ "$gpu" -gt "$has_gpu" ]; then
+      found memory.plan models "${models// /, }" needed "$gpu" kind "the GPU's memory" has "$has_gpu" missing "$((gpu - has_gpu))"
+    else
+      continue
+    fi
+    return 1
+  done < <(our_servers)
 }
 
 connects() {

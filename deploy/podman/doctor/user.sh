@@ -134,5 +134,6 @@ check_memory() {
       fi
     done < <(our_units)
   fi
+  check_plan || return 0
   healthy memory "$((available / 1000000)) GB of memory are free"
 }

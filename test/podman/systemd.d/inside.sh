@@ -13,10 +13,12 @@ as_user() {
 # property NAME [UNIT]
 property() { as_user systemctl --user show "${2:-llamapod@main}" --property "$1" --value; }
 
-# until_true SECONDS COMMAND...
+# Longer than anything takes that happens at all, on a machine that has much else to do.
+readonly patience_seconds=180
+
+# until_true COMMAND...
 until_true() {
-  local deadline=$((SECONDS + $1))
-  shift
+  local deadline=$((SECONDS + patience_seconds))
   until "$@" > /dev/null 2>&1; do
     [ "$SECONDS" -lt "$deadline" ] || {
       echo "never came true: $*"
@@ -74,5 +76,5 @@ insecure = true
 CONF
   echo passphrase | as_user tee "$keys/pass" > /dev/null
   as_user $scripts/image.sh key --out "$keys/release" --passphrase-file "$keys/pass"
-  until_true 10 bash -c "true < /dev/tcp/${registry/:/\/}"
+  until_true bash -c "true < /dev/tcp/${registry/:/\/}"
 }

@@ -21,7 +21,7 @@ failures=0
 for scenario in "$BOOT"/*.sh; do
   wanted "$scenario" || continue
   since=$SECONDS name=$(basename "$scenario" .sh)
-  if BASH_ENV=/ci/systemd.d/inside.sh timeout 240 bash -euo pipefail "$scenario" > "/ci/$name.log" 2>&1; then
+  if BASH_ENV=/ci/systemd.d/inside.sh timeout 900 bash -euo pipefail "$scenario" > "/ci/$name.log" 2>&1; then
     echo "ok   $BOOT/$name ($((SECONDS - since)) s)"
     grep '^seen: ' "/ci/$name.log" | sed 's/^/     /'
   else

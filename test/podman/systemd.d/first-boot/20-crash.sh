@@ -1,3 +1,3 @@
 before=$(property NRestarts)
 kill -9 "$(pid_of llamapod-main)"
-until_true 60 healthy_again "$((before + 1))"
+until_true healthy_again "$((before + 1))"

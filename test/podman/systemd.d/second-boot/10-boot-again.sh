@@ -1,5 +1,5 @@
 # The stop before was for that time only: the instance, its model and its volume are there again.
-until_true 60 active_and_ready
+until_true active_and_ready
 http /health/ready | grep '"model":"llamapod-demo-sv"'
 as_user podman exec llamapod-main cat /var/lib/llamapod/models/mark | grep -x kept
 { as_user $scripts/doctor.sh || true; } | grep -E '^ok +(engine|session|linger|health)'

@@ -25,7 +25,7 @@ ready
 variant broken 'ENTRYPOINT ["false"]'
 push localhost/broken
 as_user podman auto-update --format '{{.Unit}} {{.Updated}}' | grep -x 'llamapod@main.service rolled back'
-until_true 30 active_and_ready
+until_true active_and_ready
 [ "$(running)" = "$second" ]
 
 as_user $scripts/drop-in.sh registry --remove

@@ -11,7 +11,7 @@ http /health/live | grep '^HTTP/1.1 200'
 
 as_user systemctl --user restart --no-block llamapod@main
 restarting() { [ "$(property ActiveState)" = activating ]; }
-until_true 20 restarting
+until_true restarting
 chat
 
 as_user $scripts/drop-in.sh socket --remove

@@ -19,7 +19,7 @@ compose() {
   shift
   while [ "$1" != -- ]; do arguments+=(-f "$files$1.yml") && shift; done
   as_user env LLAMAPOD_IMAGE=localhost/llamapod:cpu LLAMAPOD_GPU=off PROMETHEUS_IMAGE=localhost/stand-in GRAFANA_IMAGE=localhost/stand-in \
-    DOCKER_HOST=unix:///run/user/1000/podman/podman.sock timeout 60 $provider "${arguments[@]}" "${@:2}"
+    DOCKER_HOST=unix:///run/user/1000/podman/podman.sock timeout 180 $provider "${arguments[@]}" "${@:2}"
 }
 podman_compose() { compose podman-compose "$@"; }
 docker_compose() { compose 'docker compose' "$@"; }
@@ -40,7 +40,7 @@ with() {
 printf 'FROM localhost/llamapod:cpu\nENTRYPOINT ["sh", "-c", "sleep 600"]\nHEALTHCHECK NONE\n' | as_user podman build --quiet --format docker --tag localhost/stand-in -
 for provider in podman_compose docker_compose; do
   $provider '' .monitoring -- up -d
-  until_true 40 chat
+  until_true chat
   as_user podman exec llamapod-prometheus test -s /etc/prometheus/prometheus.yml
   as_user podman exec llamapod-grafana test -s /var/lib/grafana/dashboards/llamapod.json
   stop $provider '' .monitoring
