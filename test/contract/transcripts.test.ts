@@ -42,7 +42,7 @@ describe("transcripts of llamapod.v1", () => {
   for (const file of readdirSync(folder)) {
     const lines = readFileSync(new URL(file, folder), "utf8").trim().split("\n");
     const transcript = lines.map((line) => JSON.parse(line) as Line);
-    test(file.replace(/\.jsonl$/, "").replaceAll("-", " "), async () => {
+    test(file.replace(/\.jsonl$/, "").replaceAll("-", " "), { timeout: 120_000 }, async () => {
       if (transcript.some((line) => "stop" in line)) await hold(await startService(["llama"], { drainSeconds: 60 }), transcript);
       else await hold(shared, transcript);
     });
