@@ -1,91 +1,57 @@
-import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
-import type { ClientMessageInput, ServerMessageOf } from "../protocol/stream.ts";
+import { WebSocket } from "ws";
+import { ClientError, LlamapodClient, type AnswerRequest, type AnswerResult, type ConnectionState } from "../client/index.ts";
 import { CommandError } from "./exit-codes.ts";
-import type { ServerAccess } from "./server-access.ts";
-import { ConnectionLost, StreamConnection } from "./stream-connection.ts";
+import { unreachable, type ServerAccess } from "./server-access.ts";
 
-export type Question = Omit<Extract<ClientMessageInput, { type: "generate" }>, "type" | "id">;
+export type Question = Omit<AnswerRequest, "id">;
 
-const reconnectMs = 500;
-const reconnectAttempts = 20;
+/** For how long a server lets an answer go on that nobody reads, if it is not told otherwise. */
+const patienceMs = 60_000;
 
-/** Every so many events, the server learns what has arrived. */
-const ackEvery = 16;
+/** Close codes that are about who asks. */
+const denials: readonly number[] = [4401, 4403];
 
 /**
- * Asks for an answer, and reads it to its end, over as many connections as it takes.
+ * Asks for an answer, and reads it to its end, over as many connections as it takes. Only the first one has to succeed at once.
  *
  * @param signal aborting stops the answer, which then ends with what there is
  * @throws {CommandError} with the server's reason
  */
 export async function answer(
-  access: ServerAccess,
+  { url, apiKey }: ServerAccess,
   question: Question,
   onText: (text: string) => void,
   signal: AbortSignal,
-): Promise<ServerMessageOf<"done">> {
-  const id = randomUUID();
-  const progress = { last: 0 };
-  for (let attempt = 0; ; attempt++) {
-    const before = progress.last;
-    try {
-      using connection = await StreamConnection.open(access);
-      const cancel = () => {
-        connection.send({ type: "cancel", id });
-      };
-      // The same request again is no second one: its id says so.
-      if (progress.last === 0) connection.send({ type: "generate", id, ...question });
-      else connection.send({ type: "resume", id, after: progress.last });
-      signal.addEventListener("abort", cancel);
-      if (signal.aborted) cancel();
-      try {
-        return await read(connection, id, progress, onText);
-      } finally {
-        signal.removeEventListener("abort", cancel);
-      }
-    } catch (thrown) {
-      const isLost =
-        thrown instanceof ConnectionLost || (attempt > 0 && thrown instanceof CommandError && thrown.reason === "unreachable");
-      if (isLost && signal.aborted) throw new CommandError("interrupted", "The answer was interrupted.", thrown);
-      if (!isLost) throw thrown;
-      if (attempt >= reconnectAttempts) {
-        throw new CommandError(
-          "unreachable",
-          `The connection was lost, and ${reconnectAttempts} tries have not brought it back.`,
-          thrown,
-        );
-      }
-      if (progress.last > before) attempt = 0;
-      await sleep(reconnectMs);
-    }
+): Promise<AnswerResult> {
+  const notThere = new AbortController();
+  let wasOpen = false;
+  let latest: ConnectionState = { kind: "idle" };
+  const onConnection = (state: ConnectionState) => {
+    latest = state;
+    wasOpen ||= state.kind === "open";
+    if (state.kind !== "waiting" || wasOpen) return;
+    notThere.abort(state.reason === "" ? unreachable(url) : new CommandError("failed", state.reason));
+  };
+  using client = new LlamapodClient({ url, apiKey, WebSocket, patienceMs, onConnection });
+  const asked = client.generate(question, { signal: notThere.signal });
+  const cancel = () => asked.cancel();
+  signal.addEventListener("abort", cancel);
+  if (signal.aborted) cancel();
+  try {
+    for await (const event of asked) if (event.type === "delta") onText(event.text);
+    return await asked.result;
+  } catch (thrown) {
+    throw thrown instanceof ClientError ? commandError(thrown, latest) : thrown;
+  } finally {
+    signal.removeEventListener("abort", cancel);
   }
 }
 
-async function read(
-  connection: StreamConnection,
-  id: string,
-  progress: { last: number },
-  onText: (text: string) => void,
-): Promise<ServerMessageOf<"done">> {
-  let acknowledged = progress.last;
-  for (;;) {
-    const message = await connection.next();
-    if (message.type === "error" && (message.id === undefined || message.id === id)) {
-      throw new CommandError(message.code.startsWith("model_not") ? "notFound" : "failed", message.message);
-    }
-    if (message.type !== "started" && message.type !== "delta" && message.type !== "done") continue;
-    if (message.id !== id || message.seq <= progress.last) continue;
-    if (message.first !== progress.last + 1) {
-      connection.send({ type: "resume", id, after: progress.last });
-      continue;
-    }
-    progress.last = message.seq;
-    if (message.type === "delta") onText(message.text);
-    if (message.type === "done" || progress.last - acknowledged >= ackEvery) {
-      acknowledged = progress.last;
-      connection.send({ type: "ack", id, seq: progress.last });
-    }
-    if (message.type === "done") return message;
-  }
+function commandError(error: ClientError, connection: ConnectionState): CommandError {
+  const { code, message } = error;
+  if (code === "cancelled") return new CommandError("interrupted", "The answer was interrupted.", error);
+  if (code === "unreachable") return new CommandError("unreachable", message, error);
+  const isDenied = connection.kind === "refused" && denials.includes(connection.code);
+  if (isDenied) return new CommandError("denied", message, error);
+  return new CommandError(code.startsWith("model_not") ? "notFound" : "failed", message, error);
 }

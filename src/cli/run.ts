@@ -1,5 +1,5 @@
 import { createInterface, type Interface } from "node:readline/promises";
-import { text } from "node:stream/consumers";
+import { text as textOf } from "node:stream/consumers";
 import { Command } from "commander";
 import { answer, type Question } from "./answer.ts";
 import { CommandError } from "./exit-codes.ts";
@@ -41,7 +41,7 @@ Examples:
   return command.action(async (model: string | undefined, prompt: string[], flags: Flags) => {
     const access = serverAccess(command);
     const settings = settingsOf(model, flags);
-    const piped = process.stdin.isTTY ? "" : (await text(process.stdin)).trim();
+    const piped = process.stdin.isTTY ? "" : (await textOf(process.stdin)).trim();
     const question = [prompt.join(" "), piped].filter((part) => part !== "").join("\n\n");
     const system: Messages = flags.system === undefined ? [] : [{ role: "system", content: flags.system }];
     if (question !== "")
@@ -79,13 +79,11 @@ async function askOnce(access: ServerAccess, settings: Settings, messages: Messa
     if (stopping.signal.aborted) process.exit(new CommandError("interrupted", "").exitCode);
     stopping.abort();
   });
-  let whole = "";
   const show = (part: string) => {
-    whole += part;
     if (!json) process.stdout.write(part);
   };
-  const done = await answer(access, { ...settings, messages }, show, stopping.signal);
-  if (json) printJson({ text: whole, finish_reason: done.finish_reason, usage: done.usage, timings: done.timings });
+  const { text, finishReason, usage, timings } = await answer(access, { ...settings, messages }, show, stopping.signal);
+  if (json) printJson({ text, finish_reason: finishReason, usage, timings });
   else process.stdout.write("\n");
   if (stopping.signal.aborted) throw new CommandError("interrupted", "The answer was stopped.");
 }
@@ -137,18 +135,14 @@ class Chat {
     this.#answering = new AbortController();
     const leave = () => this.#answering?.abort();
     this.#leaving.signal.addEventListener("abort", leave);
-    let whole = "";
     try {
-      await answer(
+      const { text } = await answer(
         this.#access,
         { ...this.#settings, messages },
-        (part) => {
-          whole += part;
-          process.stdout.write(part);
-        },
+        (part) => process.stdout.write(part),
         this.#answering.signal,
       );
-      this.#messages = [...messages, { role: "assistant", content: whole }];
+      this.#messages = [...messages, { role: "assistant", content: text }];
     } catch (thrown) {
       if (!(thrown instanceof CommandError)) throw thrown;
       process.stderr.write(`llamapod: ${thrown.message}`);

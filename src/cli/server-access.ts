@@ -7,7 +7,7 @@ import { commonOptions, configOf } from "./settings.ts";
 export interface ServerAccess {
   /** Ends in a slash. */
   readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly apiKey: string | undefined;
 }
 
 const keyOption = z.object({ apiKey: z.string().optional() });
@@ -25,7 +25,11 @@ export function serverAccess(command: Command): ServerAccess {
     throw new CommandError("usage", `${given} is not the address of a server, such as http://localhost:8080.`);
   const url = new URL(given);
   if (!url.pathname.endsWith("/")) url.pathname += "/";
-  return { url, headers: apiKey === undefined ? {} : { Authorization: `Bearer ${apiKey}` } };
+  return { url, apiKey };
+}
+
+export function authorization({ apiKey }: ServerAccess): Readonly<Record<string, string>> {
+  return apiKey === undefined ? {} : { Authorization: `Bearer ${apiKey}` };
 }
 
 function defaultUrl({ host, port }: { readonly host: string; readonly port: number }): string {
@@ -45,8 +49,8 @@ export function postJson<Schema extends z.ZodType>(
   body: unknown,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const request = { method: "POST", body: JSON.stringify(body) };
-  return askForJson({ ...access, headers: { ...access.headers, "Content-Type": "application/json" } }, path, request, schema);
+  const request = { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  return askForJson(access, path, request, schema);
 }
 
 /** @throws {CommandError} as `getJson` does */
@@ -59,14 +63,15 @@ export function deleteJson<Schema extends z.ZodType>(
 }
 
 async function askForJson<Schema extends z.ZodType>(
-  { url, headers }: ServerAccess,
+  access: ServerAccess,
   path: string,
-  request: { readonly method?: string; readonly body?: string },
+  request: { readonly method?: string; readonly body?: string; readonly headers?: Readonly<Record<string, string>> },
   schema: Schema,
 ): Promise<z.output<Schema>> {
+  const { url } = access;
   let response: Response;
   try {
-    response = await fetch(new URL(path, url), { ...request, headers });
+    response = await fetch(new URL(path, url), { ...request, headers: { ...request.headers, ...authorization(access) } });
   } catch (cause) {
     throw unreachable(url, cause);
   }

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { operationObject, type OperationObject } from "../protocol/operator.ts";
 import { CommandError } from "./exit-codes.ts";
 import { printJsonLine } from "./output.ts";
-import { deleteJson, getJson, postJson, serverAccess, unreachable, type ServerAccess } from "./server-access.ts";
+import { authorization, deleteJson, getJson, postJson, serverAccess, unreachable, type ServerAccess } from "./server-access.ts";
 import { commonOptions, withJson, withServer } from "./settings.ts";
 
 export function switchCommand(): Command {
@@ -68,9 +68,11 @@ async function follow(
 }
 
 /** Of an operation, as they come. @throws {CommandError} `unreachable` */
-async function* statuses({ url, headers }: ServerAccess, id: string): AsyncGenerator<OperationObject> {
+async function* statuses(access: ServerAccess, id: string): AsyncGenerator<OperationObject> {
+  const { url } = access;
   try {
-    const response = await fetch(new URL(`api/operations/${id}`, url), { headers: { ...headers, Accept: "text/event-stream" } });
+    const headers = { ...authorization(access), Accept: "text/event-stream" };
+    const response = await fetch(new URL(`api/operations/${id}`, url), { headers });
     if (response.body === null) return;
     for await (const line of createInterface({ input: Readable.fromWeb(response.body) })) {
       if (line.startsWith("data: ")) yield operationObject.parse(JSON.parse(line.slice("data: ".length)));

@@ -25,7 +25,8 @@ export type ConnectionState =
   | { readonly kind: "idle" }
   | { readonly kind: "connecting"; readonly attempt: number }
   | { readonly kind: "open" }
-  | { readonly kind: "waiting"; readonly attempt: number; readonly delayMs: number }
+  /** With the server's reason, which is empty where it gave none. */
+  | { readonly kind: "waiting"; readonly attempt: number; readonly delayMs: number; readonly reason: string }
   /** The server said that trying again changes nothing. */
   | { readonly kind: "refused"; readonly code: number; readonly reason: string };
 
@@ -135,19 +136,19 @@ export class Connection {
   }
 
   #closed(code: number, reason: string): void {
-    if (mayRetry(code)) return this.#lost();
+    if (mayRetry(code)) return this.#lost(reason);
     this.#abandonSocket();
     this.#become({ kind: "refused", code, reason });
   }
 
-  #lost(): void {
+  #lost(reason = ""): void {
     this.#abandonSocket();
     const askedForMs = Math.max(0, this.#notBeforeMs - this.#surroundings.nowMs());
     // All clients were told the same: they must not come at the same moment.
     const delayMs = askedForMs + retryDelayMs(this.#attempt, this.#surroundings.random());
     this.#attempt += 1;
     this.#setTimer(delayMs, () => this.#connect());
-    this.#become({ kind: "waiting", attempt: this.#attempt, delayMs });
+    this.#become({ kind: "waiting", attempt: this.#attempt, delayMs, reason });
   }
 
   #abandonSocket(): void {

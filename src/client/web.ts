@@ -27,6 +27,10 @@ const openState = 1;
 /** Close codes for what the server refuses before there is a connection, where trying again changes nothing. */
 const refusals: Readonly<Record<number, number>> = { 401: 4401, 403: 4403, 421: 4403 };
 
+/** What plain HTTP is answered there by a server that has nothing against who asks. */
+const upgradeRequired = 426;
+const notTaken = "The server is there, but has not taken the connection: it may have as many as it can.";
+
 /** A server, reached with what browsers and Node.js have in common. */
 export function webSurroundings(access: ServerAccess): StreamSurroundings {
   return {
@@ -115,7 +119,7 @@ class WebConnection implements Socket {
   }
 
   async #refused(response: Response): Promise<void> {
-    const reason = messageIn(await response.json().catch(() => undefined));
+    const reason = response.status === upgradeRequired ? notTaken : messageIn(await response.json().catch(() => undefined));
     this.#events.closed(refusals[response.status] ?? 1006, reason);
   }
 

@@ -17,38 +17,62 @@ type Line =
   | { readonly deltas: { readonly id: string; readonly tokens: number; readonly first: number } }
   /** The deltas of an answer that has nothing but calls, up to its end. */
   | { readonly calls: { readonly id: string; readonly names: readonly string[] } }
-  | { readonly reconnect: true };
+  /** Any number of deltas, and then a message that has this in it. */
+  | { readonly deltasThen: Readonly<Record<string, unknown>> }
+  | { readonly reconnect: true }
+  /** The lines after it are of the connection of this name, which begins when it is first named. The one at the start is `first`. */
+  | { readonly connection: string }
+  /** The operator stops the server, which lets running answers end. */
+  | { readonly stop: true }
+  /** The server closes the connection. */
+  | { readonly closed: number };
 
 const folder = new URL("../../../test/contract/transcripts/", import.meta.url);
 
 describe("transcripts of llamapod.v1", () => {
-  let service: RunningService;
+  let shared: RunningService;
 
   before(async () => {
-    service = await startService(["llama"]);
+    shared = await startService(["llama"]);
   });
   after(async () => {
-    await service[Symbol.asyncDispose]();
+    await shared[Symbol.asyncDispose]();
   });
 
   for (const file of readdirSync(folder)) {
-    test(file.replace(/\.jsonl$/, "").replaceAll("-", " "), async () => {
-      const lines = readFileSync(new URL(file, folder), "utf8").trim().split("\n");
-      let client = await StreamClient.connect(service.url);
-      for (const line of lines.map((text) => JSON.parse(text) as Line)) {
-        if ("client" in line) client.socket.send(JSON.stringify(line.client));
-        else if ("server" in line) assertContains(await next(client), line.server);
-        else if ("deltas" in line) await readDeltas(client, line.deltas);
-        else if ("calls" in line) await readCalls(client, line.calls);
-        else {
-          client[Symbol.dispose]();
-          client = await StreamClient.connect(service.url);
-        }
-      }
-      client[Symbol.dispose]();
+    const lines = readFileSync(new URL(file, folder), "utf8").trim().split("\n");
+    const transcript = lines.map((line) => JSON.parse(line) as Line);
+    test(file.replace(/\.jsonl$/, "").replaceAll("-", " "), { timeout: 120_000 }, async () => {
+      if (transcript.some((line) => "stop" in line)) await hold(await startService(["llama"], { drainSeconds: 60 }), transcript);
+      else await hold(shared, transcript);
     });
   }
 });
+
+async function hold(service: RunningService, transcript: readonly Line[]): Promise<void> {
+  let name = "first";
+  let client = await StreamClient.connect(service.url);
+  const clients = new Map([[name, client]]);
+  let stopped: PromiseLike<void> | undefined;
+  for (const line of transcript) {
+    if ("client" in line) client.socket.send(JSON.stringify(line.client));
+    else if ("server" in line) assertContains(await next(client), line.server);
+    else if ("deltas" in line) await readDeltas(client, line.deltas);
+    else if ("deltasThen" in line) assertContains(await nextBut(client, "delta"), line.deltasThen);
+    else if ("calls" in line) await readCalls(client, line.calls);
+    else if ("stop" in line) stopped = service[Symbol.asyncDispose]();
+    else if ("closed" in line) assert.equal(await client.closed, line.closed);
+    else {
+      if ("connection" in line) ({ connection: name } = line);
+      else client[Symbol.dispose]();
+      const other = "connection" in line ? clients.get(name) : undefined;
+      client = other ?? (await StreamClient.connect(service.url));
+      clients.set(name, client);
+    }
+  }
+  for (const each of clients.values()) each[Symbol.dispose]();
+  await stopped;
+}
 
 function assertContains(actual: object, expected: object): void {
   const fields: Readonly<Record<string, unknown>> = { ...actual };
@@ -61,7 +85,12 @@ function assertContains(actual: object, expected: object): void {
 }
 
 function next(client: StreamClient): Promise<ServerMessage> {
-  return client.takeWhere(({ type }) => type !== "queued" && type !== "model");
+  return nextBut(client);
+}
+
+/** The next message that tells neither of models nor of the queue, and is not of the types that are left out. */
+function nextBut(client: StreamClient, ...leftOut: readonly ServerMessage["type"][]): Promise<ServerMessage> {
+  return client.takeWhere(({ type }) => ![...leftOut, "queued", "model"].includes(type));
 }
 
 async function readCalls(client: StreamClient, { id, names }: { id: string; names: readonly string[] }): Promise<void> {

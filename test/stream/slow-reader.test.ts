@@ -1,37 +1,57 @@
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
 import { test } from "node:test";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { ServerProcess } from "../support/processes.ts";
+import { residentMemory } from "../support/runner-memory.ts";
+import { modelsFolder } from "../support/service.ts";
 import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
-import { startService } from "../support/service.ts";
 
-/** More than the socket buffers of both ends hold, as copies of one ended answer. */
-const backlogBytes = 24 * 1024 * 1024;
+const mebibyte = 1024 * 1024;
 
-test("a reader that has stopped reading slows nobody, and catches up in few frames", { timeout: 60_000 }, async () => {
-  await using service = await startService(["llama"], { maxMessagesPerSecond: 100_000 });
-  using fast = await StreamClient.connect(service.url);
-  const { text } = await fast.generate(greedy("backlog", 1_000));
-  const undisturbed = await fast.generate(greedy("reference", 400));
+/** Copies of one ended answer: much more than the socket buffers of both ends hold, and than the server may grow by. */
+const backlogBytes = 256 * mebibyte;
+const growthBytes = 64 * mebibyte;
 
-  using slow = await StreamClient.connect(service.url);
-  await slow.take("hello");
-  slow.socket.pause();
-  for (let sent = 0; sent < backlogBytes; sent += text.length) slow.send({ type: "resume", id: "backlog", after: 0 });
-  slow.send({ type: "generate", ...greedy("slow", 400) });
+/** So that nothing else bounds what waits for it. */
+const limits = ["--max-messages-per-second", "1000000", "--max-buffered-bytes", "1000000000"];
 
-  // Its answer is made all the same, as another connection can see, and so is anybody else's.
-  const watched = new Answer("slow");
-  await retried(fast, watched);
-  const own = await fast.generate(greedy("fast", 400));
-  assert.equal(watched.text, undisturbed.text);
-  assert.equal(own.text, undisturbed.text);
+test(
+  "a reader that has stopped reading slows nobody, takes no memory, and catches up in few frames",
+  { timeout: 120_000 },
+  async (t) => {
+    const folder = await modelsFolder({ llama: await tinyModel("llama") });
+    t.after(() => rm(folder, { recursive: true }));
+    await using server = await ServerProcess.start(["--models-dir", folder, "--model", "llama", ...limits]);
+    using fast = await StreamClient.connect(server.url);
+    const { text } = await fast.generate(greedy("backlog", 1_000));
+    const undisturbed = await fast.generate(greedy("reference", 400));
 
-  slow.socket.resume();
-  const late = new Answer("slow");
-  await slow.readTo(late);
-  assert.equal(late.text, undisturbed.text);
-  const frames = slow.received.filter((message) => message.type === "delta" && message.id === "slow");
-  assert.equal(frames.length, 1, "what had piled up came as one delta");
-});
+    const { peak } = await residentMemory(server.pid);
+
+    using slow = await StreamClient.connect(server.url);
+    await slow.take("hello");
+    slow.socket.pause();
+    for (let sent = 0; sent < backlogBytes; sent += text.length) slow.send({ type: "resume", id: "backlog", after: 0 });
+    slow.send({ type: "generate", ...greedy("slow", 400) });
+
+    // Its answer is made all the same, as another connection can see, and so is anybody else's.
+    const watched = new Answer("slow");
+    await retried(fast, watched);
+    const own = await fast.generate(greedy("fast", 400));
+    assert.equal(watched.text, undisturbed.text);
+    assert.equal(own.text, undisturbed.text);
+    const grownBytes = (await residentMemory(server.pid)).peak - peak;
+    assert.ok(grownBytes < growthBytes, `the server has grown by ${grownBytes / mebibyte} MiB`);
+
+    slow.socket.resume();
+    const late = new Answer("slow");
+    await slow.readTo(late);
+    assert.equal(late.text, undisturbed.text);
+    const frames = slow.received.filter((message) => message.type === "delta" && message.id === "slow");
+    assert.equal(frames.length, 1, "what had piled up came as one delta");
+  },
+);
 
 /** Reads a generation that another connection may not have begun yet. */
 async function retried(client: StreamClient, answer: Answer): Promise<void> {

@@ -2,11 +2,17 @@ import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 
+/** What a network without a way does: it says so, or nothing comes through and nobody learns of it. */
+export type Outage = "reset" | "silence";
+
 /** A way to a server that can be cut, as a cable is, and slowed, so that there is a middle of an answer on any machine. */
 export class Cable implements AsyncDisposable {
   readonly #server = createServer((near) => this.#join(near));
   readonly #sockets = new Set<Socket>();
   readonly #port: number;
+  #outage: Outage | undefined;
+  /** Connections of an earlier number carry nothing any more. */
+  #epoch = 0;
   /** While true, what the server says arrives at about 4 KB/s: some 30 tokens. */
   isSlow = false;
 
@@ -24,6 +30,17 @@ export class Cable implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
   }
 
+  /** Until `mend`. What is connected now stays dead for ever. */
+  fail(outage: Outage): void {
+    this.#outage = outage;
+    this.#epoch++;
+    if (outage === "reset") this.cut();
+  }
+
+  mend(): void {
+    this.#outage = undefined;
+  }
+
   cut(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
@@ -35,17 +52,28 @@ export class Cable implements AsyncDisposable {
   }
 
   #join(near: Socket): void {
+    this.#add(near);
+    if (this.#outage === "reset") near.resetAndDestroy();
+    if (this.#outage !== undefined) return;
     const far = connect(this.#port, "127.0.0.1");
-    for (const socket of [near, far]) {
-      this.#sockets.add(socket);
-      socket.on("close", () => this.#sockets.delete(socket));
-    }
+    this.#add(far);
+    const epoch = this.#epoch;
     const ended = () => {
       near.destroy();
       far.destroy();
     };
-    pipeline(near, far).catch(ended);
-    pipeline(far, (chunks: AsyncIterable<Buffer>) => this.#paced(chunks), near).catch(ended);
+    pipeline(near, (chunks: AsyncIterable<Buffer>) => this.#carried(chunks, epoch), far).catch(ended);
+    pipeline(far, (chunks: AsyncIterable<Buffer>) => this.#carried(this.#paced(chunks), epoch), near).catch(ended);
+  }
+
+  #add(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.#sockets.delete(socket));
+  }
+
+  async *#carried(chunks: AsyncIterable<Buffer>, epoch: number): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) if (epoch === this.#epoch) yield chunk;
   }
 
   async *#paced(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {

@@ -1,14 +1,23 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { assertFrame } from "./contract.ts";
 
-/** A connection that has been upgraded and on which anything can be written, as no WebSocket library would. */
+const streamPath = "/v1/stream";
+const text = 1;
+
+/**
+ * A connection that has been upgraded and on which anything can be written, as no WebSocket library would. What comes as
+ * `llamapod.v1` is checked against the published grammar.
+ */
 export class RawSocket implements Disposable {
   readonly socket: Socket;
+  readonly #path: string;
   #received: Buffer = Buffer.alloc(0);
   #ended = false;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, path: string) {
     this.socket = socket;
+    this.#path = path;
     socket.on("data", (chunk) => {
       this.#received = Buffer.concat([this.#received, chunk]);
     });
@@ -16,8 +25,8 @@ export class RawSocket implements Disposable {
     socket.on("close", () => (this.#ended = true));
   }
 
-  static async open(url: string, path = "/v1/stream"): Promise<RawSocket> {
-    const raw = new RawSocket(connect(Number(new URL(url).port), "127.0.0.1"));
+  static async open(url: string, path = streamPath): Promise<RawSocket> {
+    const raw = new RawSocket(connect(Number(new URL(url).port), "127.0.0.1"), path);
     raw.socket.setNoDelay(true);
     raw.socket.write(
       `GET ${path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
@@ -38,6 +47,7 @@ export class RawSocket implements Disposable {
       const taken = takeFrame(this.#received);
       if (taken !== undefined) {
         this.#received = taken.rest;
+        if (taken.opcode === text && this.#path === streamPath) assertFrame(JSON.parse(taken.payload.toString()));
         return taken;
       }
       if (this.#ended) return undefined;
