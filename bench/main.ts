@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { Command } from "commander";
-import { benchContainers, wayNames } from "./containers/main.ts";
+import { benchContainers } from "./containers/main.ts";
 import { publishedNames } from "../test/fixtures/shapes/published.ts";
 import { findModel } from "./model.ts";
 import { addOptions, count, listOf, sizesOf, type BenchOptions } from "./options.ts";
@@ -101,14 +101,7 @@ program
 
 program
   .command("containers")
-  .description(
-    "measures what rootless Podman costs, beside the bare host; as root, after test/podman/run, or by test/podman/bench",
-  )
-  .option("--ways <names>", "which to measure; the first is what the others are compared with", listOf(wayNames), [
-    "host",
-    "published",
-    "host-network",
-  ])
+  .description("measures what rootless Podman costs, beside the bare host; as root, after test/podman/run")
   .option("--model <name>", "a model of that user's folder", "smollm2-135m-instruct.q4_1")
   .option("--rounds <n>", "starts of each", count, 5)
   .option("--port <n>", "where the server listens", count, 18_099)

@@ -9,7 +9,9 @@ import { fileURLToPath } from "node:url";
 
 /** Each test file may start a server and models of its own. */
 const concurrency = 2;
-const ordinaryMinutes = process.env["SLOW_TESTS"] === "1" ? 60 : 5;
+/** With containers to test, a file of tests builds images. */
+const usualMinutes = process.env["LLAMAPOD_TEST_PODMAN_USER"] === undefined ? 5 : 15;
+const ordinaryMinutes = process.env["SLOW_TESTS"] === "1" ? 60 : usualMinutes;
 const soakMinutes = Number(process.env["SOAK_MINUTES"] ?? 0);
 const fileTimeoutMs = (ordinaryMinutes + soakMinutes) * 60_000;
 

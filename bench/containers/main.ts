@@ -2,35 +2,14 @@ import { availableParallelism } from "node:os";
 import { skip } from "../../test/podman/podman.ts";
 import { median } from "../client/statistics.ts";
 import { measure, type Figures } from "./measure.ts";
-import { bareHost, container, docker, socketActivated, type Settings, type Way } from "./ways.ts";
+import { bareHost, container, type Way } from "./ways.ts";
 
-/** What a container costs: the same server on the bare host, and in containers. Takes the user and image of `test/podman/run`. */
-
-/** A bridge and a published port on the host's side are Podman's own; which program stands behind the latter depends on its version. */
-export const wayNames = ["host", "published", "bridge", "host-network", "socket", "docker"] as const;
-export type WayName = (typeof wayNames)[number];
-
-const make: Readonly<Record<WayName, (settings: Settings) => Way>> = {
-  host: bareHost,
-  published: (settings) => container("published port", settings, publish),
-  bridge: (settings) => container("bridge", settings, (port) => ["--network=bridge", ...publish(port)]),
-  "host-network": (settings) =>
-    container("host's network", settings, (port) => [
-      "--network=host",
-      "--env=LLAMAPOD_HOST=127.0.0.1",
-      `--env=LLAMAPOD_PORT=${port}`,
-    ]),
-  socket: socketActivated,
-  docker,
-};
-
-const publish = (port: number) => ["--publish", `127.0.0.1:${port}:8080`];
+/** What a container costs: the same server on the bare host, and under rootless Podman. Takes the user and image of `test/podman/run`. */
 
 export interface ContainerBenchOptions {
   readonly model: string;
   readonly rounds: number;
   readonly port: number;
-  readonly ways: readonly WayName[];
 }
 
 const rows: readonly { readonly what: string; readonly of: (figures: Figures) => number; readonly digits: number }[] = [
@@ -40,10 +19,18 @@ const rows: readonly { readonly what: string; readonly of: (figures: Figures) =>
   { what: "requests/s, 8 connections that are kept ↑", of: ({ requestsPerSecond }) => requestsPerSecond, digits: 0 },
 ];
 
-export async function benchContainers({ model, rounds, port, ways: names }: ContainerBenchOptions): Promise<void> {
+export async function benchContainers({ model, rounds, port }: ContainerBenchOptions): Promise<void> {
   if (skip !== false) throw new Error(`This ${skip}, then LLAMAPOD_TEST_PODMAN_USER=llamapod-test.`);
   const settings = { threads: availableParallelism(), model };
-  const ways = names.map((name) => make[name](settings));
+  const ways = [
+    bareHost(settings),
+    container("published port", settings, (at) => ["--publish", `127.0.0.1:${at}:8080`]),
+    container("host's network", settings, (at) => [
+      "--network=host",
+      "--env=LLAMAPOD_HOST=127.0.0.1",
+      `--env=LLAMAPOD_PORT=${at}`,
+    ]),
+  ];
   const measured = new Map<Way, Figures[]>(ways.map((way) => [way, []]));
   for (let round = 0; round < rounds; round++) {
     for (const way of round % 2 === 0 ? ways : [...ways].reverse()) {

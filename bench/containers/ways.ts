@@ -1,9 +1,7 @@
 import { once } from "node:events";
 import { spawn } from "node:child_process";
-import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { asUser, hardening, image, podman, realModels, realModelsFolder } from "../../test/podman/podman.ts";
-import { runProgram } from "./program.ts";
+import { hardening, image, podman, realModels, realModelsFolder } from "../../test/podman/podman.ts";
 
 const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 const containerName = "llamapod-bench";
@@ -61,65 +59,12 @@ export function container(name: string, settings: Settings, network: (port: numb
   return {
     name,
     start: async (port) => {
-      await podman("run", "--detach", ...(await rootless(settings, network(port))));
-      return underPodman;
-    },
-  };
-}
-
-/** Without a network: the first connection starts it, and it gets the port from who holds it. */
-export function socketActivated(settings: Settings): Way {
-  return {
-    name: "socket activation",
-    start: async (port) => {
-      const holder = ["systemd-socket-activate", "--setenv=XDG_RUNTIME_DIR", `--listen=127.0.0.1:${port}`];
-      const run = ["podman", "run", ...(await rootless(settings, ["--network=none"]))];
-      const ended = asUser([...holder, ...run], {}, longestRunMs);
+      const options = [...hardening, await realModels(), ...network(port)];
+      await podman("run", "--detach", "--name", containerName, ...options, image, ...argumentsOf(settings));
       return {
-        ...underPodman,
+        pid: async () => Number(await podman("inspect", "--format", "{{.State.Pid}}", containerName)),
         stop: async () => {
-          await underPodman.stop();
-          await ended;
-        },
-      };
-    },
-  };
-}
-
-/** Longer than a round takes. */
-const longestRunMs = 600_000;
-
-async function rootless(settings: Settings, network: readonly string[]): Promise<readonly string[]> {
-  return ["--name", containerName, ...hardening, await realModels(), ...network, image, ...argumentsOf(settings)];
-}
-
-const underPodman: Started = {
-  pid: async () => Number(await podman("inspect", "--format", "{{.State.Pid}}", containerName)),
-  stop: async () => {
-    await podman("rm", "--force", "--time", "20", "--ignore", "--volumes", containerName);
-  },
-};
-
-/** Docker's, as root starts it, with the same rights taken away; the models' owner serves, as nobody else may read them. */
-export function docker(settings: Settings): Way {
-  return {
-    name: "Docker, published port",
-    start: async (port) => {
-      const folder = await realModelsFolder();
-      const { uid, gid } = await stat(folder);
-      const confined = [
-        ...["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"],
-        "--tmpfs=/tmp:rw,size=64m,mode=1777,noexec,nosuid,nodev",
-        `--user=${uid}:${gid}`,
-      ];
-      const place = ["--publish", `127.0.0.1:${port}:8080`, "--volume", `${folder}:/models:ro`];
-      const run = ["run", "--detach", "--name", containerName, ...confined, ...place, image];
-      await runProgram("docker", [...run, ...argumentsOf(settings), "--models-dir", "/models"]);
-      return {
-        pid: async () => Number(await runProgram("docker", ["inspect", "--format", "{{.State.Pid}}", containerName])),
-        stop: async () => {
-          await runProgram("docker", ["stop", "--time", "20", containerName]);
-          await runProgram("docker", ["rm", "--volumes", containerName]);
+          await podman("rm", "--force", "--time", "20", "--ignore", "--volumes", containerName);
         },
       };
     },

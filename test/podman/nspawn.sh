@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A Debian 13 of its own with systemd, a user who lingers and rootless Podman 5, booted by systemd-nspawn. Sourced by `run`,
-# `systemd` and `bench`, as root, after prepare.sh.
+# A Debian 13 of its own with systemd, a user who lingers and rootless Podman 5, booted by systemd-nspawn. Sourced by `run`
+# and `systemd`, as root, after prepare.sh.
 
 readonly tree_packages=(
   # what an operator has
