@@ -1,8 +1,8 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { multistream, pino, type DestinationStream, type Logger } from "pino";
-import pretty from "pino-pretty";
+import { multistream, pino, type Logger } from "pino";
 import { createStream, type RotatingFileStream } from "rotating-file-stream";
+import { standardOutput } from "./standard-output.ts";
 
 export interface LogSettings {
   readonly logLevel: string;
@@ -21,27 +21,28 @@ const folderMode = 0o750;
 /** A logger, and the file behind it. */
 export interface Logging {
   readonly log: Logger;
-  /** Resolves when every line is in the file. */
+  /** Resolves when every line is written. */
   readonly close: () => Promise<void>;
 }
 
 /**
- * Lines of JSON on standard output, or readable ones where that is a terminal; and in a file too if there is to be one, which
- * is put aside as `file.1`, `file.2` and so on when it is full.
+ * Lines on standard output, and in a file too if there is to be one, which is put aside as `file.1`, `file.2` and so on when
+ * it is full.
  *
  * @throws {Error} of the operating system where the file cannot be written
  */
 export function openLog(settings: LogSettings): Logging {
   const { logLevel: level, logFile } = settings;
-  const output: DestinationStream = process.stdout.isTTY
-    ? pretty({ ignore: "pid,hostname", translateTime: "SYS:HH:MM:ss", sync: true })
-    : pino.destination({ fd: 1, sync: true });
-  if (logFile === undefined) return { log: pino({ level }, output), close: () => Promise.resolve() };
+  const output = standardOutput();
+  if (logFile === undefined) return { log: pino({ level }, output.stream), close: output.close };
   const file = openFile(logFile, settings);
+  const fileClosed = () => new Promise<void>((resolve) => file.end(resolve));
   return {
     // Each logger has its level; the streams take what comes.
-    log: pino({ level }, multistream([output, file].map((stream) => ({ level: "trace", stream })))),
-    close: () => new Promise((resolve) => file.end(resolve)),
+    log: pino({ level }, multistream([output.stream, file].map((stream) => ({ level: "trace", stream })))),
+    close: async () => {
+      await Promise.all([output.close(), fileClosed()]);
+    },
   };
 }
 

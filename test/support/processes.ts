@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
@@ -52,10 +53,13 @@ export class ServerProcess implements AsyncDisposable {
   readonly url: string;
   readonly pid: number;
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+  /** Its log, which is read unless a test pauses it. */
+  readonly output: Readable;
   readonly #child: ChildProcess;
 
-  private constructor(child: ChildProcess, url: string, exited: ServerProcess["exited"]) {
+  private constructor(child: ChildProcess, output: Readable, url: string, exited: ServerProcess["exited"]) {
     this.#child = child;
+    this.output = output;
     this.pid = child.pid ?? 0;
     this.url = url;
     this.exited = exited;
@@ -83,7 +87,7 @@ export class ServerProcess implements AsyncDisposable {
         reject(new Error("the server ended before it listened"));
       });
     });
-    return new ServerProcess(child, url, exited);
+    return new ServerProcess(child, child.stdout, url, exited);
   }
 
   kill(signal: NodeJS.Signals): void {
