@@ -44,7 +44,8 @@ const plainSampling: Sampling = {
 
 /**
  * Drives llama.cpp step by step: one decode batch with a token of every slot that is answering, in ascending order, then
- * one bounded batch of prompt tokens for the slots that are still reading, and so on. One message is sent per batch.
+ * one bounded batch of prompt tokens for the slots that are still reading, and so on. One message is sent per batch, while
+ * the next one is computed: sending takes up to half a millisecond, in which the processor need not wait.
  *
  * Nothing in a step depends on how long a sequence has grown. A cancellation takes effect before the next batch.
  */
@@ -141,17 +142,19 @@ export class StepLoop {
   async run(): Promise<void> {
     while (!this.#stopping) {
       this.#applyCancellations();
+      // Reading prompts takes longer than sending what is ready.
+      if (this.#waiting.length > 0) this.#flush();
       this.#admit();
-      this.#flush();
       if (this.#generations.size === 0) {
+        this.#flush();
         await this.#idle();
         continue;
       }
       await this.#decode();
       this.#applyCancellations();
-      this.#flush();
       await this.#prefill();
     }
+    this.#flush();
     for (const { sampler } of this.#generations.values()) sampler.dispose();
   }
 
@@ -267,15 +270,15 @@ export class StepLoop {
       const tokens = generation.prompt.subarray(position, position + take);
       batch.push({ slot, position, tokens, sampler: take === generation.remainingPrompt ? generation.sampler : undefined });
       owners.push(generation);
-      this.#step.prefilled += tokens.length;
     }
     await this.#compute(batch, owners, this.#prefillThreads, (tokens, elapsedMs, now) => {
+      this.#step.prefilled += tokens;
       this.#pace.observe(tokens, elapsedMs);
       if (tokens >= comparablePrefill) this.#prefillThreads.observe(prefillKind, elapsedMs / tokens, now);
     });
   }
 
-  /** Runs one batch, takes the token of every entry that wants one, and sends what came of it. */
+  /** Runs one batch, sends in the meantime what came of the one before, and takes the token of every entry that wants one. */
   async #compute(
     batch: readonly BatchEntry[],
     owners: readonly Generation[],
@@ -289,7 +292,9 @@ export class StepLoop {
       slot.append(tokens);
       sampler?.observe(slot.tokens);
     }
-    const { tokens, elapsedMs } = await this.#engine.compute(batch, governor.threads);
+    const computing = this.#engine.compute(batch, governor.threads);
+    this.#flush();
+    const { tokens, elapsedMs } = await computing;
     observe(
       batch.reduce((sum, entry) => sum + entry.tokens.length, 0),
       elapsedMs,
@@ -299,7 +304,7 @@ export class StepLoop {
       const token = tokens[index];
       if (token !== undefined) this.#accept(generation, token);
     }
-    this.#flush();
+    this.#step.at = performance.now();
   }
 
   #accept(generation: Generation, token: number): void {
@@ -330,11 +335,11 @@ export class StepLoop {
   #flush(): void {
     const { prefilled, started, outputs, ended } = this.#step;
     if (prefilled + started.length + outputs.length + ended.length === 0) return;
-    this.#send({ ...this.#step, at: performance.now() });
+    this.#send(this.#step);
     this.#step = emptyStep();
   }
 }
 
 function emptyStep(): StepEvent {
-  return { type: "step", at: 0, prefilled: 0, started: [], outputs: [], ended: [] };
+  return { type: "step", at: performance.now(), prefilled: 0, started: [], outputs: [], ended: [] };
 }
