@@ -6,6 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { readGgufHeader } from "../../src/models/gguf/header.ts";
 import { Estimates } from "../../src/models/memory/estimates.ts";
 import { planObject } from "../../src/protocol/operator.ts";
+import { layOut } from "../fixtures/gguf-header.ts";
 import { writeGguf, writeHollowGguf } from "../fixtures/gguf-writer.ts";
 import { published, publishedNames, type PublishedModel, type PublishedName } from "../fixtures/shapes/published.ts";
 import { shapeFile } from "../fixtures/shapes/shape-file.ts";
@@ -50,7 +51,8 @@ describe("the six models' shapes", () => {
 
     test(`${name} in full is what llama.cpp expects, and the estimate has room for all of it`, async (context) => {
       const path = join(folder, `${name}-hollow.gguf`);
-      await writeHollowGguf(path, await shapeFile(published[name], "Q4_0"));
+      const file = await shapeFile(published[name], "Q4_0");
+      await writeHollowGguf(path, file);
       const settings = { contextSize: 2_048, slots: 1, batchSize: 512 };
       const runner = new TestRunner();
       context.after(() => runner.process.stop(10_000));
@@ -60,7 +62,10 @@ describe("the six models' shapes", () => {
       const { layers, keyValueHeads, headWidth } = published[name];
       const cache = 2 * layers * keyValueHeads * headWidth * settings.contextSize * Uint16Array.BYTES_PER_ELEMENT;
       const rest = ram - size - cache;
-      assert.ok(rest > 0 && rest < processAndBuffers, `${rest} bytes beside the file and the cache`);
+      const [embeddings] = layOut(file.tensors.filter(({ name }) => name === "token_embd.weight")).placed;
+      // Where one matrix serves both ends, a processor with AMX has it twice: only for the output in its own order.
+      const copied = published[name].tied ? (embeddings?.bytes ?? 0) : 0;
+      assert.ok(rest > 0 && rest < processAndBuffers + copied, `${rest} bytes beside the file and the cache`);
     });
 
     test(`${name} in full answers, and takes what was estimated, within a tenth`, { skip: slow }, () => answersInFull(name));
