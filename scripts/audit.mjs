@@ -52,7 +52,8 @@ function withoutReport({ statusCode, error }) {
     `The registry that npm uses here tells of no advisories (status ${statusCode}). Run \`npm run audit\` where npm uses one that does.`,
   );
   say("");
-  process.exit(0);
+  // With what has been found before.
+  process.exit();
 }
 
 function say(text) {

@@ -29,7 +29,8 @@ const refusals: Readonly<Record<number, number>> = { 401: 4401, 403: 4403, 421: 
 
 /** What plain HTTP is answered there by a server that has nothing against who asks. */
 const upgradeRequired = 426;
-const notTaken = "The server is there, but has not taken the connection: it may have as many as it can.";
+const notTaken =
+  "The server is there, but has not taken the connection: it may have as many as it can, or what stands before it lets no WebSocket through.";
 
 /** A server, reached with what browsers and Node.js have in common. */
 export function webSurroundings(access: ServerAccess): StreamSurroundings {

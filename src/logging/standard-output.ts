@@ -14,7 +14,7 @@ export interface Output {
   readonly close: () => Promise<void>;
 }
 
-/** Lines of JSON, or readable ones where it is a terminal. A reader that stops reading never holds the server up. */
+/** Readable lines on a terminal; elsewhere lines of JSON, and a reader that stops reading never holds the server up. */
 export function standardOutput(): Output {
   if (process.stdout.isTTY) {
     return {
@@ -22,10 +22,23 @@ export function standardOutput(): Output {
       close: () => Promise.resolve(),
     };
   }
-  const stream = pino.destination({ fd: 1, sync: false, maxLength: mostUnreadBytes });
+  let patienceUntil = Infinity;
+  const retryEAGAIN = () => performance.now() < patienceUntil;
+  const stream = pino.destination({ fd: 1, sync: false, maxLength: mostUnreadBytes, retryEAGAIN });
+  const flushSync = stream.flushSync.bind(stream);
+  // At an exit without `close`, it would try for as long as nobody reads.
+  stream.flushSync = () => {
+    patienceUntil = performance.now() + closingMs;
+    try {
+      flushSync();
+    } catch {
+      stream.destroy();
+    }
+  };
   tellOfDropped(stream);
   return {
-    stream,
+    // Without `flushSync`, which pino calls for each fatal line, and which waits for the reader.
+    stream: { write: (line) => void stream.write(line) },
     close: async () => {
       const closed = once(stream, "close", { signal: AbortSignal.timeout(closingMs) });
       stream.end();

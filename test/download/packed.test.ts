@@ -119,6 +119,16 @@ describe("pulling an image that has the model in a layer", { skip }, () => {
     assert.match(await refused(pull(source, { definition: { sizeBytes: 7 } }), "damaged"), /should have 7 bytes/);
   });
 
+  for (const above of [
+    { path: "models/tiny.gguf", type: "SymbolicLink", linkpath: "gone" } as const,
+    { path: "models/tiny.gguf" },
+  ]) {
+    test(`a file that a ${"type" in above ? "link" : "file that is empty"} above takes the place of is not there`, async () => {
+      const source = await pushed([plain, tarOf([model()])], [plain, tarOf([above])]);
+      await refused(pull(source), "not_found");
+    });
+  }
+
   test("once it is here it stays, until the tag stands for another image", async () => {
     const source = await pushed([plain, tarOf([model()])]);
     assert.equal((await pull(source)).wasHere, false);
@@ -179,6 +189,12 @@ describe("pulling an image that has the model in a layer", { skip }, () => {
     { what: "an archive that is cut off", layer: () => tarOf([model()]).subarray(0, content.length / 2), mediaType: plain },
     { what: "a compressed one that is cut off", layer: () => gzipSync(tarOf([model()])).subarray(0, -100), mediaType: gzipped },
     { what: "no archive at all", layer: () => Buffer.alloc(10_000, "no archive"), mediaType: plain },
+    { what: "what is compressed without saying so", layer: () => gzipSync(tarOf([model()])), mediaType: plain },
+    {
+      what: "what only begins as if it were compressed",
+      layer: () => Buffer.concat([Buffer.from([0x1f, 0x8b]), Buffer.alloc(100_000, "x")]),
+      mediaType: plain,
+    },
     { what: "nothing compressed", layer: () => Buffer.alloc(10_000, "not compressed"), mediaType: gzipped },
     {
       what: "bytes behind what is compressed",

@@ -115,7 +115,7 @@ export async function textOf(answer: Answer): Promise<string> {
 }
 
 export function cancelled(): DownloadError {
-  return new DownloadError("cancelled", "The download was stopped. The same command goes on where it was.");
+  return new DownloadError("cancelled", "The download was stopped. The same command takes it up again.");
 }
 
 function codeOf(error: Error): string {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 import { posix } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
@@ -68,6 +68,7 @@ export async function extractModel(job: Extraction): Promise<void> {
     const before = seen;
     const startBytes = doneBytes;
     seen = await retries.run(() => readLayer(job, layer, before, startBytes), signal);
+    retries.progressed();
     doneBytes += layer.file.sizeBytes;
   }
   const { files } = seen;
@@ -80,23 +81,27 @@ export async function extractModel(job: Extraction): Promise<void> {
       `${model.name} holds ${files.length} GGUF files in its layers, and which one is meant is not known: ${listed.join(", ")}. Copy what is wanted out of it with podman create and podman cp, and pull that: llamapod pull ./FILE.gguf`,
     );
   }
+  // Not before everything has come: a disk that takes its time would have the registry hang up.
+  await using file = await open(job.path, "r+");
+  await file.sync();
 }
 
 async function readLayer(job: Extraction, layer: PackedLayer, before: Seen, startBytes: number): Promise<Seen> {
   const { model, signal } = job;
   const files: Found[] = [];
-  const whiteouts: string[] = [];
+  const hiding: string[] = [];
 
   const visit = async (entry: ArchiveEntry): Promise<void> => {
     if (entry.path.length > longestPath) return;
     const path = posix.join("/", entry.path);
-    const gone = whiteoutOf(path);
-    if (gone !== undefined) whiteouts.push(gone);
-    else if (entry.isFile && !isHidden(path, before.hidden)) {
+    // A link or an emptied file takes the place of the one below, too.
+    const hides = whiteoutOf(path) ?? (!entry.isFolder && path.endsWith(".gguf") ? path : undefined);
+    if (hides !== undefined) hiding.push(hides);
+    if (entry.isFile && !isHidden(path, before.hidden)) {
       const isFirst = before.files.length + files.length === 0;
       if (await takeGguf(job, entry, isFirst)) files.push({ path, sizeBytes: entry.sizeBytes });
     }
-    if (whiteouts.length + files.length + before.hidden.size > mostNames)
+    if (hiding.length + files.length + before.hidden.size > mostNames)
       throw new TarError("there are too many names in it for an image of a model");
   };
 
@@ -120,7 +125,7 @@ async function readLayer(job: Extraction, layer: PackedLayer, before: Seen, star
   }
   return {
     files: [...before.files, ...files],
-    hidden: new Set([...before.hidden, ...whiteouts, ...files.map(({ path }) => path)]),
+    hidden: new Set([...before.hidden, ...hiding, ...files.map(({ path }) => path)]),
   };
 }
 
@@ -164,7 +169,6 @@ async function takeGguf(job: Extraction, entry: ArchiveEntry, isFirst: boolean):
       file ??= await createFor(job, entry);
       await file.writeFile(chunk);
     }
-    await file?.sync();
     return isGguf;
   } finally {
     await file?.close();

@@ -61,7 +61,7 @@ type Item =
 
 /**
  * Brings a model into the models folder. Nothing is listed before it is whole, has the right digest, and is a GGUF file. Stopping it
- * keeps what has come; a later pull goes on from there, and one at the same time waits.
+ * keeps what has come, except out of an image; a later pull goes on from there, and one at the same time waits.
  *
  * @throws {DownloadError}
  */

@@ -20,8 +20,10 @@ export function safeFileName(path: string): string | undefined {
 }
 
 /** @throws {TransientError} for what may pass; {DownloadError} `denied`, `not_found`, `unreachable` */
-export function checkAnswer(file: RemoteFile, { status, url }: Answer): void {
+export function checkAnswer(file: RemoteFile, { status, url, body }: Answer): void {
   if (status === 200 || status === 206) return;
+  // Nobody reads what it says.
+  body.destroy();
   if (status === 401 || status === 403) throw new DownloadError("denied", file.denied(status));
   if (status === 404 || status === 410)
     throw new DownloadError("not_found", `${url.host} has no ${file.fileName} (status ${status}).`);

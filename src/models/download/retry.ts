@@ -28,7 +28,7 @@ export class Retries {
         if (++this.#failures >= attempts) {
           throw new DownloadError(
             "unreachable",
-            `${thrown.message}. It was tried ${attempts} times; what has come so far is kept.`,
+            `${thrown.message}. It was tried ${attempts} times; the same command takes it up again.`,
             thrown,
           );
         }

@@ -19,7 +19,7 @@ export function diskError(thrown: unknown, fileName: string): unknown {
   if (thrown.code !== "ENOSPC" && thrown.code !== "EDQUOT") return thrown;
   return new DownloadError(
     "no_space",
-    `The disk is full: ${fileName} could not be written. What has come so far is kept.`,
+    `The disk is full: ${fileName} could not be written. Make room; the same command takes it up again.`,
     thrown,
   );
 }
