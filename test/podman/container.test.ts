@@ -189,10 +189,10 @@ describe("a model that is pulled inside the container", { skip: skipPull }, () =
     assert.equal(pulled.code, 0, pulled.stderr);
     const before = (await stat()).stdout;
     assert.match(before, new RegExp(`^6[04][04] 10001 10001 ${content.length} `));
-    assert.equal((await chat()).usage.completion_tokens, 8);
+    assert.ok((await chat()).usage.completion_tokens > 0);
     await start();
     assert.equal((await stat()).stdout, before);
-    assert.equal((await chat()).usage.completion_tokens, 8);
+    assert.ok((await chat()).usage.completion_tokens > 0);
   });
 });
 
