@@ -71,7 +71,7 @@ export const responseFormat = z.discriminatedUnion(
   { error: "must be text, json_object or json_schema" },
 );
 
-/** What an answer is made to be: any JSON object, or what satisfies the schema that came in this field of the request. */
+/** What an answer is made to be: a JSON object of whatever kind, or what satisfies the schema that came in this field of the request. */
 export const answerFormat = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("object") }),
   z.strictObject({ kind: z.literal("schema"), schema: jsonSchema, field: z.string() }),

@@ -4,9 +4,10 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { pullModel, type PulledModel } from "../../src/models/download/pull.ts";
+import type { PulledModel } from "../../src/models/download/pull.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { FileServer } from "../support/file-server.ts";
+import { pullInto } from "../support/pull.ts";
 import { hasRegistry, Registry } from "../support/registry.ts";
 
 const indexType = "application/vnd.oci.image.index.v1+json";
@@ -23,20 +24,7 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-function pull(source: string): Promise<PulledModel> {
-  return pullModel({
-    request: { source, definition: {}, folder, localFile: "copy", existing: "again" },
-    settings: {
-      huggingFace: new URL("https://huggingface.co"),
-      huggingFaceToken: undefined,
-      connections: 2,
-      rangeBytes: 256 * 1024,
-      retryPauseMs: 1,
-    },
-    signal: new AbortController().signal,
-    onProgress: () => undefined,
-  });
-}
+const pull = (source: string): Promise<PulledModel> => pullInto(folder, source, "again");
 
 const skip = hasRegistry ? false : "THERE IS NO docker-registry HERE: install Debian's package of that name to run this";
 

@@ -7,9 +7,10 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import { gzipSync } from "node:zlib";
 import type { ModelDefinition } from "../../src/models/catalogue.ts";
 import { DownloadError, type DownloadFailure } from "../../src/models/download/errors.ts";
-import { pullModel, type PulledModel, type PullRequest } from "../../src/models/download/pull.ts";
+import type { PulledModel, PullRequest } from "../../src/models/download/pull.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { FileServer } from "../support/file-server.ts";
+import { pullInto } from "../support/pull.ts";
 import { hasRegistry, Registry } from "../support/registry.ts";
 import { tarOf, type TarEntry } from "../support/tar.ts";
 
@@ -35,20 +36,8 @@ interface Options {
   readonly existing?: PullRequest["existing"];
 }
 
-function pull(source: string, { definition = {}, existing = "keep" }: Options = {}): Promise<PulledModel> {
-  return pullModel({
-    request: { source, definition, folder, localFile: "copy", existing },
-    settings: {
-      huggingFace: new URL("https://huggingface.co"),
-      huggingFaceToken: undefined,
-      connections: 2,
-      rangeBytes: 256 * 1024,
-      retryPauseMs: 1,
-    },
-    signal: new AbortController().signal,
-    onProgress: () => undefined,
-  });
-}
+const pull = (source: string, { definition = {}, existing = "keep" }: Options = {}): Promise<PulledModel> =>
+  pullInto(folder, source, existing, definition);
 
 /** @returns the message, after a look at whether anything was left */
 async function refused(pulling: Promise<unknown>, failure: DownloadFailure): Promise<string> {

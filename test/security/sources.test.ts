@@ -6,9 +6,10 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { DownloadError, type DownloadFailure } from "../../src/models/download/errors.ts";
-import { pullModel, type PulledModel } from "../../src/models/download/pull.ts";
+import type { PulledModel } from "../../src/models/download/pull.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { FileServer } from "../support/file-server.ts";
+import { pullInto } from "../support/pull.ts";
 
 const mediaType = "application/vnd.docker.ai.gguf.v3";
 
@@ -27,26 +28,7 @@ describe("incidents of others: a registry that means no good", () => {
     await rm(dirname(folder), { recursive: true });
   });
 
-  function pull(): Promise<PulledModel> {
-    return pullModel({
-      request: {
-        source: `oci://${new URL(server.url).host}/a/model:v1`,
-        definition: {},
-        folder,
-        localFile: "copy",
-        existing: "again",
-      },
-      settings: {
-        huggingFace: new URL("https://huggingface.co"),
-        huggingFaceToken: undefined,
-        connections: 2,
-        rangeBytes: 256 * 1024,
-        retryPauseMs: 1,
-      },
-      signal: new AbortController().signal,
-      onProgress: () => undefined,
-    });
-  }
+  const pull = (): Promise<PulledModel> => pullInto(folder, `oci://${new URL(server.url).host}/a/model:v1`, "again");
 
   const manifest = (content: Buffer, headers: Record<string, string> = {}) => {
     server.files.set("/v2/a/model/manifests/v1", { content, headers });
