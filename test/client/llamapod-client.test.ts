@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { ClientError, LlamapodClient, type AnswerEvent, type AnswerRequest, type ClientOptions } from "llamapod/client";
-import { WebSocket } from "ws";
+import { CheckedSocket as WebSocket } from "../support/checked-socket.ts";
 import { Cable } from "../support/cable.ts";
 import { startService, type RunningService } from "../support/service.ts";
 

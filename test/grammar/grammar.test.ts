@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
+import { z } from "zod";
 import { objectGrammar, schemaGrammar } from "../../src/models/runner/grammar/schema-grammar.ts";
 import { LlamapodError } from "../../src/protocol/errors.ts";
 import type { JsonSchema } from "../../src/protocol/json-schema.ts";
@@ -99,6 +100,33 @@ test("bounds of numbers: exactly those within them, for as many digits as a doub
       }
     }),
     { numRuns: 500 },
+  );
+});
+
+test("patterns: exactly the strings in which they are found", () => {
+  const leaf = fc.constantFrom("a", "b", ".", "[ab]", "[^a]", "\\d", "\\n", '"');
+  const { regex } = fc.letrec<{ regex: string }>((tie) => ({
+    regex: fc.oneof(
+      { maxDepth: 4 },
+      leaf,
+      fc.tuple(tie("regex"), tie("regex")).map(([one, other]) => one + other),
+      fc.tuple(tie("regex"), tie("regex")).map(([one, other]) => `(?:${one}|${other})`),
+      fc.tuple(tie("regex"), fc.constantFrom("*", "+?", "?", "{2}", "{1,3}")).map(([one, times]) => `(?:${one})${times}`),
+    ),
+  }));
+  const edge = fc.constantFrom("", "^", "^(?=a)", "^(?![ab]+$)");
+  const pattern = fc.tuple(edge, regex, fc.constantFrom("", "$")).map((parts) => parts.join(""));
+  const texts = fc.array(fc.string({ unit: fc.constantFrom("a", "b", "c", "1", "\n", '"', "😀"), maxLength: 6 }), {
+    maxLength: 20,
+  });
+  fc.assert(
+    fc.property(pattern, texts, (pattern, candidates) => {
+      const accepts = grammarOf({ anyOf: [{ type: "string", pattern }, { const: 0 }] });
+      const expression = new RegExp(pattern, "u");
+      for (const text of candidates)
+        assert.equal(accepts(JSON.stringify(text)), expression.test(text), `${JSON.stringify(text)} in ${pattern}`);
+    }),
+    { numRuns: 300 },
   );
 });
 
@@ -240,6 +268,67 @@ describe("what a schema says", () => {
       ],
     },
   ];
+  const pattern = (source: string, more: JsonSchema = {}): JsonSchema => ({ type: "string", pattern: source, ...more });
+  cases.push(
+    {
+      name: "a pattern from edge to edge",
+      schema: pattern("^[A-Z]{2,3}-\\d+$"),
+      yes: ["AB-1", "ABC-123456"],
+      no: ["A-1", "ABCD-1", "AB-", "AB-1 ", " AB-1", "ab-1", ""],
+    },
+    { name: "a pattern somewhere", schema: pattern("a.c"), yes: ["abc", "xxabcxx", 'a"c\n'], no: ["", "ac", "a\nc"] },
+    { name: "a pattern at either edge", schema: pattern("^a|b$"), yes: ["a", "ax", "xb", "b"], no: ["", "xa", "bx"] },
+    {
+      name: "a pattern of characters that JSON writes with an escape",
+      schema: pattern('^[\\n\\t"\\\\\\x01/]{3}$'),
+      yes: ['\n"\\', "\t\u0001/"],
+      no: ["\n\n", "nnn", "\r\r\r"],
+    },
+    {
+      name: "a pattern beyond the first plane",
+      schema: pattern("^\\p{Emoji_Presentation}.é$"),
+      yes: ["😀😀é"],
+      no: ["😀é", "aaé"],
+    },
+    {
+      name: "a pattern and a length",
+      schema: pattern("^(ab)*$", { minLength: 3, maxLength: 6 }),
+      yes: ["abab", "ababab"],
+      no: ["ab", "aba", "abababab"],
+    },
+    {
+      name: "a pattern and a length in characters",
+      schema: pattern("é", { maxLength: 2 }),
+      yes: ["é", "😀é"],
+      no: ["😀😀é", "e"],
+    },
+    {
+      name: "conditions at the start of a pattern",
+      schema: pattern("^(?!\\.)(?!.*\\.\\.)(?=.*x$|y)[a-z.]+$"),
+      yes: ["a.x", "y.a", "x"],
+      no: [".x", "a..x", "a.y", "x.", "X"],
+    },
+    {
+      name: "patterns of which each has to be found",
+      schema: { allOf: [pattern("a|b"), pattern("^\\w+$"), { maxLength: 4 }] },
+      yes: ["xa", "bcde"],
+      no: ["x", "a b", "abcde"],
+    },
+    { name: "a pattern makes it a string", schema: { pattern: "^$" }, yes: [""], no: ["a", 1] },
+    {
+      name: "what zod makes of an e-mail address, and of a date",
+      schema: {
+        type: "array",
+        prefixItems: [z.email(), z.iso.datetime(), z.uuid()].map((type) => z.toJSONSchema(type) as JsonSchema),
+      },
+      yes: [["ada.l@example.org", "2024-02-29T12:00:00Z", "123e4567-e89b-12d3-a456-426614174000"]],
+      no: [
+        ["ada..l@example.org", "2024-02-29T12:00:00Z", "123e4567-e89b-12d3-a456-426614174000"],
+        ["ada.l@example.org", "2023-02-29T12:00:00Z", "123e4567-e89b-12d3-a456-426614174000"],
+        ["ada.l@example.org", "2024-02-29T12:00:00Z", "123e4567-e89b-12d3-a456"],
+      ],
+    },
+  );
   for (const { name, schema, yes, no } of cases) {
     test(name, () => {
       const accepts = grammarOf(schema);
@@ -267,7 +356,13 @@ describe("what cannot be enforced is refused with the place", () => {
   const object = (property: unknown) => ({ type: "object", properties: { a: property } });
   const cases: readonly (readonly [place: string, schema: JsonSchema])[] = [
     ["#/properties/a/not", object({ not: { type: "string" } })],
-    ["#/properties/a/pattern", object({ type: "string", pattern: "^a" })],
+    ["#/properties/a/pattern", object({ type: "string", pattern: "a(?=b)c" })],
+    ["#/properties/a/pattern", object({ type: "string", pattern: "([ab]+)\\1" })],
+    ["#/properties/a/pattern", object({ type: "string", pattern: "(" })],
+    ["#/properties/a/pattern", object({ type: "string", pattern: 7 })],
+    ["#/properties/a/pattern", object({ type: "string", pattern: "(a|b)*a(a|b){30}$" })],
+    ["#/allOf/1/pattern", { allOf: [{ type: "string", pattern: "a" }, { pattern: 7 }] }],
+    ["# can be satisfied by nothing", { type: "string", pattern: "^abc$", maxLength: 2 }],
     ["#/properties/a/format", object({ type: "string", format: "uri" })],
     ["#/properties/a/multipleOf", object({ type: "number", multipleOf: 0.5 })],
     ["#/properties/a/maxLength", object({ type: "string", maxLength: 5_000 })],

@@ -8,7 +8,10 @@ export interface Specimen {
 }
 
 const text = fc.string({ unit: "grapheme", maxLength: 12 });
-const key = fc.oneof(fc.constantFrom("a", "ab", "abc", "b", "né", 'quo"te', "back\\slash", "constructor", ""), text);
+const key = fc
+  .oneof(fc.constantFrom("a", "ab", "abc", "b", "né", 'quo"te', "back\\slash", "constructor", ""), text)
+  // Ajv, which says what is right here, passes over a property of this name.
+  .filter((name) => name !== "__proto__");
 
 const scalars: fc.Arbitrary<Specimen> = fc.oneof(
   fc.constant({ schema: { type: "boolean" }, value: fc.boolean() }),

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { LlamapodClient } from "llamapod/client";
-import { WebSocket } from "ws";
+import { CheckedSocket as WebSocket } from "../support/checked-socket.ts";
 import { until } from "../support/processes.ts";
 import { collectBlocks, parseBlocks } from "./fences.ts";
 import { asUser, buildEnvironment, podman, skip, systemPath } from "./podman.ts";

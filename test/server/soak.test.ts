@@ -1,23 +1,19 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ClientError, LlamapodClient } from "llamapod/client";
-import { WebSocket } from "ws";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { CheckedSocket as WebSocket } from "../support/checked-socket.ts";
 import { Cable } from "../support/cable.ts";
-import { runnersOf, ServerProcess, until } from "../support/processes.ts";
+import { runnersOf, ServerProcess } from "../support/processes.ts";
 import { modelsFolder } from "../support/service.ts";
+import { assertNothingLeft, takenBy } from "../support/taken.ts";
 
 /** Short, unless `SOAK_MINUTES` says how long. */
 const minutes = Number(process.env["SOAK_MINUTES"] ?? 0.15);
 const clients = 4;
 const tokens = 120;
-
-/** What the server may take more of than after the warm-up. A log of an ended answer is kept for a second here. */
-const toleratedBytes = 64 * 1024 * 1024;
-const toleratedDescriptors = 8;
 
 const limit = { timeout: (minutes + 3) * 60_000 };
 
@@ -64,34 +60,10 @@ test("clients whose connections are cut, and runners that are killed, leave noth
   };
 
   await round(3);
-  const before = await settled(server);
+  const before = await takenBy(server);
   const { answers, crashed } = await round(minutes * 60);
-  const after = await settled(server);
+  const after = await takenBy(server);
   context.diagnostic(`${answers} answers, ${crashed} given up; ${JSON.stringify({ before, after })}`);
   assert.ok(answers > 0);
-  assert.ok(after.bytes < before.bytes + toleratedBytes, `memory: ${before.bytes} to ${after.bytes}`);
-  assert.ok(
-    after.descriptors <= before.descriptors + toleratedDescriptors,
-    `${before.descriptors} to ${after.descriptors} descriptors`,
-  );
-  assert.ok(after.processes <= before.processes, `${before.processes} to ${after.processes} processes`);
+  assertNothingLeft(before, after);
 });
-
-interface Taken {
-  readonly bytes: number;
-  readonly descriptors: number;
-  readonly processes: number;
-}
-
-/** What the server takes when its model is loaded and nobody asks. */
-async function settled(server: ServerProcess): Promise<Taken> {
-  await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
-  await sleep(2_500);
-  await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
-  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
-  return {
-    bytes: Number(kilobytes) * 1_024,
-    descriptors: readdirSync(`/proc/${server.pid}/fd`).length,
-    processes: runnersOf(server.pid).length,
-  };
-}

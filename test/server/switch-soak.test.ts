@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
 import { test } from "node:test";
 import { ClientError, LlamapodClient } from "llamapod/client";
-import { WebSocket } from "ws";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { CheckedSocket as WebSocket } from "../support/checked-socket.ts";
 import { Operator } from "../support/operator.ts";
 import { runnersOf, ServerProcess, until } from "../support/processes.ts";
 import { modelsFolder } from "../support/service.ts";
+import { assertNothingLeft, takenBy } from "../support/taken.ts";
 
 /** Few, unless `SOAK_SWITCHES` says how many. */
 const switches = Number(process.env["SOAK_SWITCHES"] ?? 12);
@@ -45,6 +46,7 @@ test("switches under steady streams, with runners killed between them, lose and 
   using first = new LlamapodClient({ url: server.url, WebSocket });
   for (const model of models) whole.set(model, (await first.generate(request(model)).result).text);
 
+  const before = await takenBy(server);
   const stop = new AbortController();
   const counts = { answers: 0, crashed: 0, interruptions: 0 };
   /** Streams that have ended an answer since runners were last killed. */
@@ -72,8 +74,8 @@ test("switches under steady streams, with runners killed between them, lose and 
     for (let index = 1; index <= switches; index++) {
       const { state } = await operator.run("switch", models[index % models.length] ?? models[0]);
       states[state] = (states[state] ?? 0) + 1;
-      const before = counts.answers;
-      await until(() => counts.answers >= before + 2);
+      const answers = counts.answers + 2;
+      await until(() => counts.answers >= answers);
       if (index % killEvery !== 0) continue;
       // Two deaths under the same answer would end it: it works alone here, and would rightly be blamed.
       await until(() => recovered.size === models.length * streamsOfEach);
@@ -90,4 +92,7 @@ test("switches under steady streams, with runners killed between them, lose and 
   // A runner that is killed while it loads fails its switch, and nothing else.
   assert.ok((states["done"] ?? 0) >= switches * 0.7, JSON.stringify(states));
   await until(() => runnersOf(server.pid).length === 1);
+  const after = await takenBy(server);
+  context.diagnostic(JSON.stringify({ before, after }));
+  assertNothingLeft(before, after);
 });

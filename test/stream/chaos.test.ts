@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { LlamapodClient } from "llamapod/client";
-import { WebSocket } from "ws";
+import { CheckedSocket as WebSocket } from "../support/checked-socket.ts";
 import { ChaosProxy, type Fate } from "../support/chaos-proxy.ts";
 import { Answer, greedy, isFrame, sha256, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";

@@ -2,7 +2,7 @@ import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
 import type { Sampling } from "../../protocol/request.ts";
 import type { EndedEvent, GenerateCommand, LogEvent, SlotStatistics, StepEvent } from "../../protocol/runner.ts";
 import type { ChatFormat } from "./chat-formats.ts";
-import type { BatchEntry, Engine } from "./engine.ts";
+import type { BatchEntry, Computed, Engine } from "./engine.ts";
 import { Generation, promptTokens } from "./generation.ts";
 import { answerGrammar } from "./answer-grammar.ts";
 import { PrefillPace, planPrefill } from "./prefill.ts";
@@ -293,8 +293,13 @@ export class StepLoop {
       sampler?.observe(slot.tokens);
     }
     const computing = this.#engine.compute(batch, governor.threads);
-    this.#flush();
-    const { tokens, elapsedMs } = await computing;
+    let computed: Computed;
+    try {
+      this.#flush();
+    } finally {
+      computed = await computing;
+    }
+    const { tokens, elapsedMs } = computed;
     observe(
       batch.reduce((sum, entry) => sum + entry.tokens.length, 0),
       elapsedMs,

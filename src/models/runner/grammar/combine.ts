@@ -1,3 +1,4 @@
+import { Patterns, patternsOf } from "./patterns.ts";
 import { canonical, combinators, isSchema, overlaps, typesOf, type Schema, type SchemaSource } from "./schema.ts";
 import type { JsonSchema } from "../../../protocol/json-schema.ts";
 
@@ -119,10 +120,16 @@ function mergeKeyword(keyword: string, one: unknown, other: unknown): unknown {
   }
   if (keyword === "required" && Array.isArray(one) && Array.isArray(other)) return [...new Set([one, other].flat() as unknown[])];
   if (keyword === "items" && isSchema(one) && isSchema(other)) return { allOf: [one, other] };
+  if (keyword === "pattern") return bothPatterns(one, other);
   if (typeof one !== "number" || typeof other !== "number") return undefined;
   if (/^(exclusiveM|m)in/.test(keyword)) return Math.max(one, other);
   if (/^(exclusiveM|m)ax/.test(keyword)) return Math.min(one, other);
   return undefined;
+}
+
+function bothPatterns(one: unknown, other: unknown): Patterns | undefined {
+  const [patterns, others] = [patternsOf(one), patternsOf(other)];
+  return patterns === undefined || others === undefined ? undefined : new Patterns([...patterns, ...others]);
 }
 
 function mergeTypes(one: readonly unknown[], other: readonly unknown[]): unknown[] {

@@ -1,8 +1,42 @@
-import { characterOtherThan, type Rules } from "./rules.ts";
+import { anyText, characterOf, oneOf, type Range, type Rules } from "./rules.ts";
 
 /** JSON as such. White space between two tokens is a space, or a line feed and what indents the next line. */
 
 export const space = (rules: Rules): string => rules.add(`(" " | "\\n" ${rules.repeat("[ \\t]", 0, 20)})?`);
+
+/** What stands for itself in a string. */
+const plainCharacters: readonly Range[] = [
+  { min: 0x20, max: 0x21 },
+  { min: 0x23, max: 0x5b },
+  { min: 0x5d, max: 0xd7ff },
+  { min: 0xe000, max: 0x10ffff },
+];
+
+/** What does not, but for the halves of surrogate pairs, and how it is written. */
+const escapedCharacters = [...Array(0x20).keys(), 0x22, 0x5c].map((point) => ({
+  point,
+  text: JSON.stringify(String.fromCodePoint(point)).slice(1, -1),
+}));
+
+/** One of the characters that stand for themselves in a string, but for those that are excluded. */
+export function characterOtherThan(excluded: Iterable<string>): string {
+  const gaps = [...excluded].map((character) => character.codePointAt(0) ?? 0).sort((a, b) => a - b);
+  const ranges = plainCharacters.flatMap(({ min, max }) => {
+    const inside = gaps.filter((point) => point >= min && point <= max);
+    return [min - 1, ...inside].map((before, index) => ({ min: before + 1, max: (inside[index] ?? max + 1) - 1 }));
+  });
+  return characterOf(ranges) ?? "[]";
+}
+
+/** One character of a string that lies within one of the ranges, written in the usual way. */
+export function characterWithin(rules: Rules, ranges: readonly Range[]): string {
+  const plain = ranges.flatMap(({ min, max }) =>
+    plainCharacters.map((other) => ({ min: Math.max(min, other.min), max: Math.min(max, other.max) })),
+  );
+  const escaped = escapedCharacters.filter(({ point }) => ranges.some(({ min, max }) => min <= point && point <= max));
+  const texts = escaped.map(({ text }) => text);
+  return rules.add(oneOf([characterOf(plain), texts.length === 0 ? undefined : anyText(rules, texts)]) ?? '""');
+}
 
 /** One character of a string. Half a surrogate pair is none, so that the grammar counts characters as JSON Schema does. */
 export const character = (rules: Rules): string => {

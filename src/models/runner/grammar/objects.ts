@@ -1,7 +1,7 @@
 import type { JsonSchema } from "../../../protocol/json-schema.ts";
 import { propertiesOf, requiredOf } from "./combine.ts";
-import { anyObject, space } from "./json.ts";
-import { characterOtherThan, literal, oneOf, type Rules } from "./rules.ts";
+import { anyObject, characterOtherThan, space } from "./json.ts";
+import { literal, oneOf, type Rules } from "./rules.ts";
 import type { Schema, SchemaSource } from "./schema.ts";
 
 /** Makes an expression of a part of the schema; undefined where nothing satisfies it. */

@@ -97,22 +97,16 @@ function anySequence(rules: Rules, texts: readonly (readonly string[])[]): strin
   return `${literal(first.slice(0, shared).join(""))} ${rules.add(alternatives.join(" | "))}`;
 }
 
-/** What stands for itself in a JSON string, as ranges of code points. */
-const plainCharacters = [
-  [0x20, 0x21],
-  [0x23, 0x5b],
-  [0x5d, 0xd7ff],
-  [0xe000, 0x10ffff],
-] as const;
+/** From one code point to another, both included. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
 
-/** One of the characters that stand for themselves in a JSON string, but for those that are excluded. */
-export function characterOtherThan(excluded: Iterable<string>): string {
-  const gaps = [...excluded].map((character) => character.codePointAt(0) ?? 0).sort((a, b) => a - b);
-  const ranges = plainCharacters.flatMap(([first, last]) => {
-    const inside = gaps.filter((code) => code >= first && code <= last);
-    return [first - 1, ...inside].map((before, index) => [before + 1, (inside[index] ?? last + 1) - 1] as const);
-  });
-  return `[${ranges.flatMap(([first, last]) => (first > last ? [] : `${code(first)}-${code(last)}`)).join("")}]`;
+/** One of these characters; undefined where there are none. */
+export function characterOf(ranges: readonly Range[]): string | undefined {
+  const some = ranges.filter(({ min, max }) => min <= max);
+  return some.length === 0 ? undefined : `[${some.map(({ min, max }) => `${code(min)}-${code(max)}`).join("")}]`;
 }
 
 function code(point: number): string {

@@ -6,6 +6,8 @@ import { anyObject, anyValue } from "./json.ts";
 import { integerWithin, numberWithin, type Bounds } from "./numbers.ts";
 import { objectOf } from "./objects.ts";
 import { anyText, mostRepetitions, oneOf, Rules } from "./rules.ts";
+import { PatternError } from "./automaton.ts";
+import { patternsOf, stringOfPatterns } from "./patterns.ts";
 import { combinators, overlaps, SchemaSource, typeNames, typeOfValue, typesOf, type Schema, type TypeName } from "./schema.ts";
 import { stringOfFormat, stringOfLength } from "./strings.ts";
 
@@ -110,9 +112,11 @@ class SchemaCompiler {
   }
 
   #string(schema: JsonSchema): string | undefined {
-    const { format } = schema;
+    const { format, pattern } = schema;
     const length = this.#range(schema, "minLength", "maxLength");
     if (length === undefined) return undefined;
+    // Beside a pattern, a format says nothing more: JSON Schema has it as a note.
+    if (pattern !== undefined) return this.#pattern(schema, pattern, length);
     if (format === undefined) return stringOfLength(this.#rules, length.min, length.max);
     const isPlain = schema["minLength"] === undefined && schema["maxLength"] === undefined;
     const text = typeof format === "string" && isPlain ? stringOfFormat(this.#rules, format) : undefined;
@@ -123,6 +127,17 @@ class SchemaCompiler {
         isPlain ? `${JSON.stringify(format)} cannot be enforced` : "cannot be enforced beside a length",
       );
     return text;
+  }
+
+  #pattern(schema: JsonSchema, pattern: unknown, { min, max }: { min: number; max: number | undefined }): string | undefined {
+    const patterns = patternsOf(pattern);
+    if (patterns === undefined) throw this.#source.refusal(schema, "pattern", "has to be a regular expression");
+    try {
+      return stringOfPatterns(this.#rules, patterns, min, max);
+    } catch (thrown) {
+      if (!(thrown instanceof PatternError)) throw thrown;
+      throw this.#source.refusal(schema, "pattern", `cannot be enforced: ${thrown.message}`);
+    }
   }
 
   #number(schema: JsonSchema, within: (rules: Rules, bounds: Bounds) => string | undefined): string | undefined {

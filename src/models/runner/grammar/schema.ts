@@ -19,7 +19,7 @@ export const combinators = ["$ref", "allOf", "anyOf", "oneOf"] as const;
 const keywordsOfType = {
   object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
   array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
-  string: ["minLength", "maxLength", "format"],
+  string: ["minLength", "maxLength", "pattern", "format"],
   number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
 } as const;
 
