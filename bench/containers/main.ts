@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { skip } from "../../test/podman/podman.ts";
 import { median } from "../client/statistics.ts";
 import { measure, type Figures } from "./measure.ts";
-import { bareHost, container, type Way } from "./ways.ts";
+import { bareHost, container, onConnection, type Way } from "./ways.ts";
 
 /** What a container costs: the same server on the bare host, and under rootless Podman. Takes the user and image of `test/podman/run`. */
 
@@ -30,6 +30,8 @@ export async function benchContainers({ model, rounds, port }: ContainerBenchOpt
       "--env=LLAMAPOD_HOST=127.0.0.1",
       `--env=LLAMAPOD_PORT=${at}`,
     ]),
+    container("bridge", settings, (at) => ["--network=bridge", "--publish", `127.0.0.1:${at}:8080`]),
+    container("socket activation, no network", settings, () => ["--network=none"], onConnection),
   ];
   const measured = new Map<Way, Figures[]>(ways.map((way) => [way, []]));
   for (let round = 0; round < rounds; round++) {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { hardening, image, podman, realModels, realModelsFolder } from "../../test/podman/podman.ts";
+import { asUser, hardening, image, podman, realModels, realModelsFolder } from "../../test/podman/podman.ts";
 
 const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 const containerName = "llamapod-bench";
@@ -54,13 +54,25 @@ export function bareHost(settings: Settings): Way {
   };
 }
 
+/** Starts a container with these arguments of `podman run`, that is reached over a port. */
+type Start = (run: readonly string[], port: number) => Promise<unknown>;
+
+export const atOnce: Start = (run) => podman("run", ...run);
+
+/** As systemd does with a socket unit: the port is open at once, and the first connection starts the container, which inherits it. */
+export const onConnection: Start = (run, port) => {
+  const variables = ["HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR"].map((name) => `--setenv=${name}`);
+  const activate = ["systemd-socket-activate", `--listen=127.0.0.1:${port}`, ...variables, "podman", "run", ...run];
+  return asUser(["sh", "-c", 'exec setsid --fork "$@" > /dev/null 2>&1', "sh", ...activate]);
+};
+
 /** Rootless, with all its rights taken away, reached in the way that `network` says. */
-export function container(name: string, settings: Settings, network: (port: number) => readonly string[]): Way {
+export function container(name: string, settings: Settings, network: (port: number) => readonly string[], start = atOnce): Way {
   return {
     name,
     start: async (port) => {
       const options = [...hardening, await realModels(), ...network(port)];
-      await podman("run", "--detach", "--name", containerName, ...options, image, ...argumentsOf(settings));
+      await start(["--detach", "--name", containerName, ...options, image, ...argumentsOf(settings)], port);
       return {
         pid: async () => Number(await podman("inspect", "--format", "{{.State.Pid}}", containerName)),
         stop: async () => {
