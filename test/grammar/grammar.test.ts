@@ -314,6 +314,12 @@ describe("what a schema says", () => {
       yes: ["xa", "bcde"],
       no: ["x", "a b", "abcde"],
     },
+    {
+      name: "the same pattern in many places",
+      schema: { type: "array", prefixItems: Array.from({ length: 50 }, () => pattern("^x$")) },
+      yes: [Array.from({ length: 50 }, () => "x")],
+      no: [["x"]],
+    },
     { name: "a pattern makes it a string", schema: { pattern: "^$" }, yes: [""], no: ["a", 1] },
     {
       name: "what zod makes of an e-mail address, and of a date",
@@ -373,6 +379,21 @@ describe("what cannot be enforced is refused with the place", () => {
     [
       "becomes too large a grammar",
       { type: "object", properties: Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`p${index}`, {}])) },
+    ],
+    [
+      "becomes too large a grammar",
+      {
+        type: "object",
+        properties: Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`p${index}`, { pattern: `^${index}` }])),
+      },
+    ],
+    ["#/properties/a/pattern", object({ type: "string", pattern: "^(\\p{L}|\\p{N}){700}$" })],
+    [
+      "#/properties/a/pattern",
+      object({
+        type: "string",
+        pattern: `^(${Array.from({ length: 220 }, (_, index) => String.fromCodePoint(0x4e00 + index, 0x5e00 + index)).join("|")})$`,
+      }),
     ],
     ["#/minProperties", { type: "object", properties: { a: true }, minProperties: 1 }],
     ["#/if", { if: true, then: false }],

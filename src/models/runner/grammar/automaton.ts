@@ -3,18 +3,20 @@ import {
   JS,
   NFA,
   TooManyNodesError,
+  visitAst,
   type Assertion,
   type Concatenation,
   type Element,
+  type Expression,
   type NoParent,
   type ReadonlyDFA,
 } from "refa";
 
 /** States from which on an automaton takes too long to make, and llama.cpp too long to follow. */
-const mostStates = 2_000;
+const mostStates = 1_000;
 
-/** Ranges of characters on all of its ways. */
-const mostRanges = 20_000;
+/** States times the ranges of the widest class of characters, of which `\p{L}` has 660. */
+const mostWork = 40_000;
 
 /** Characters are code points. */
 const options = { maxCharacter: 0x10ffff };
@@ -22,7 +24,7 @@ const options = { maxCharacter: 0x10ffff };
 /** Halves of a pair are none. */
 const oneCharacter = "[^\\ud800-\\udfff]";
 
-/** A regular expression of which no automaton is made, and why. */
+/** Regular expressions of which no automaton is made, and why. */
 export class PatternError extends Error {
   override name = "PatternError";
 }
@@ -35,21 +37,16 @@ export class PatternError extends Error {
  */
 export function automatonOf(patterns: readonly string[], min: number, max: number | undefined): ReadonlyDFA {
   try {
-    const found = patterns.map((pattern) => holding(alternativesOf(pattern)));
-    const automaton = found.reduce(both, ofLength(min, max));
+    const expressions = patterns.map(parse);
+    const maker = new AutomatonMaker(Math.min(mostStates, Math.floor(mostWork / widestClass(expressions))));
+    const found = expressions.map(({ alternatives }) => maker.holding(alternatives));
+    const automaton = found.reduce((one, other) => maker.both(one, other), maker.ofLength(min, max));
     automaton.minimize();
     automaton.removeUnreachable();
-    const ranges = [...automaton.nodes()].reduce((sum, { out }) => sum + out.entryCount, 0);
-    if (ranges > mostRanges) throw new Error(`it has ${ranges} ranges of characters, ${mostRanges} at most are followed`);
     return automaton;
   } catch (thrown) {
     throw new PatternError(reasonOf(thrown), { cause: thrown });
   }
-}
-
-function alternativesOf(pattern: string): readonly NoParent<Concatenation>[] {
-  const parser = JS.Parser.fromLiteral({ source: pattern, flags: "u" });
-  return parser.parse({ backreferences: "throw", assertions: "parse" }).expression.alternatives;
 }
 
 function reasonOf(thrown: unknown): string {
@@ -58,37 +55,95 @@ function reasonOf(thrown: unknown): string {
   return reason.startsWith("Assertions") ? "it has an assertion that is not at an end of it" : reason.replace(/\.$/, "");
 }
 
-/** Texts that hold one of the alternatives somewhere. */
-function holding(alternatives: readonly NoParent<Concatenation>[]): DFA {
-  return anyOf(
-    alternatives.map(({ elements }) => {
-      if (isEdge(elements[0], "behind")) return begunBy(elements.slice(1));
-      const texts = NFA.fromFA(begunBy(elements), nfaNodes());
-      texts.prepend(anything(), nfaNodes());
-      return DFA.fromFA(texts, dfaNodes());
-    }),
-  );
+function parse(pattern: string): NoParent<Expression> {
+  const parser = JS.Parser.fromLiteral({ source: pattern, flags: "u" });
+  return parser.parse({ backreferences: "throw", assertions: "parse", maxNodes: mostWork }).expression;
 }
 
-/** Texts that begin with these elements. */
-function begunBy(elements: readonly NoParent<Element>[]): DFA {
-  const isToTheEnd = isEdge(elements.at(-1), "ahead");
-  const conditions: NoParent<Assertion>[] = [];
-  const rest = isToTheEnd ? elements.slice(0, -1) : [...elements];
-  for (let [first] = rest; first?.type === "Assertion" && first.kind === "ahead"; [first] = rest) {
-    conditions.push(first);
-    rest.shift();
+/** How many ranges the class of characters has that has the most. */
+function widestClass(expressions: readonly NoParent<Expression>[]): number {
+  let widest = 1;
+  for (const expression of expressions) {
+    visitAst(expression, {
+      onCharacterClassEnter: ({ characters }) => {
+        widest = Math.max(widest, characters.ranges.length);
+      },
+    });
   }
-  const texts = NFA.fromRegex([{ type: "Concatenation", elements: rest }], options, { assertions: "throw" }, nfaNodes());
-  if (!isToTheEnd) texts.append(anything(), nfaNodes());
-  return conditions.reduce((sofar, condition) => both(sofar, fulfilling(condition)), DFA.fromFA(texts, dfaNodes()));
+  return widest;
 }
 
-/** Texts at whose start a look-ahead holds. */
-function fulfilling({ alternatives, negate }: NoParent<Assertion>): DFA {
-  const texts = anyOf(alternatives.map(({ elements }) => begunBy(elements)));
-  if (negate) texts.complement(dfaNodes());
-  return texts;
+/** Makes automata, none of them with more than so many states. */
+class AutomatonMaker {
+  readonly #mostStates: number;
+
+  constructor(mostStates: number) {
+    this.#mostStates = mostStates;
+  }
+
+  /** Texts that hold one of the alternatives somewhere. */
+  holding(alternatives: readonly NoParent<Concatenation>[]): DFA {
+    return this.#anyOf(
+      alternatives.map(({ elements }) => {
+        if (isEdge(elements[0], "behind")) return this.#begunBy(elements.slice(1));
+        const texts = NFA.fromFA(this.#begunBy(elements), this.#nfaNodes());
+        texts.prepend(DFA.all(options), this.#nfaNodes());
+        return this.#determined(texts);
+      }),
+    );
+  }
+
+  ofLength(min: number, max: number | undefined): DFA {
+    const texts = NFA.fromRegex(parse(oneCharacter), options, {}, this.#nfaNodes());
+    texts.quantify(min, max ?? Infinity, this.#nfaNodes());
+    return this.#determined(texts);
+  }
+
+  both(one: DFA, other: DFA): DFA {
+    return DFA.fromIntersection(one, other, this.#dfaNodes());
+  }
+
+  /** Texts that begin with these elements. */
+  #begunBy(elements: readonly NoParent<Element>[]): DFA {
+    const isToTheEnd = isEdge(elements.at(-1), "ahead");
+    const conditions: NoParent<Assertion>[] = [];
+    const rest = isToTheEnd ? elements.slice(0, -1) : [...elements];
+    for (let [first] = rest; first?.type === "Assertion" && first.kind === "ahead"; [first] = rest) {
+      conditions.push(first);
+      rest.shift();
+    }
+    const sequence = [{ type: "Concatenation" as const, elements: rest }];
+    const texts = NFA.fromRegex(sequence, options, { assertions: "throw" }, this.#nfaNodes());
+    if (!isToTheEnd) texts.append(DFA.all(options), this.#nfaNodes());
+    return conditions.reduce((sofar, condition) => this.both(sofar, this.#fulfilling(condition)), this.#determined(texts));
+  }
+
+  /** Texts at whose start a look-ahead holds. */
+  #fulfilling({ alternatives, negate }: NoParent<Assertion>): DFA {
+    const texts = this.#anyOf(alternatives.map(({ elements }) => this.#begunBy(elements)));
+    if (negate) texts.complement(this.#dfaNodes());
+    return texts;
+  }
+
+  #anyOf(all: readonly DFA[]): DFA {
+    const texts = NFA.empty(options);
+    for (const one of all) texts.union(one, this.#nfaNodes());
+    return this.#determined(texts);
+  }
+
+  #determined(texts: NFA): DFA {
+    const determined = DFA.fromFA(texts, this.#dfaNodes());
+    determined.minimize();
+    return determined;
+  }
+
+  #nfaNodes(): NFA.LimitedNodeFactory {
+    return new NFA.LimitedNodeFactory(this.#mostStates);
+  }
+
+  #dfaNodes(): DFA.LimitedNodeFactory {
+    return new DFA.LimitedNodeFactory(this.#mostStates);
+  }
 }
 
 /** Whether it is `^` or `$`: nothing may stand on that side. */
@@ -98,26 +153,3 @@ function isEdge(element: NoParent<Element> | undefined, side: Assertion["kind"])
   const [character, ...more] = only?.elements ?? [];
   return others.length + more.length === 0 && character?.type === "CharacterClass" && character.characters.isAll;
 }
-
-function ofLength(min: number, max: number | undefined): DFA {
-  const texts = NFA.fromRegex(alternativesOf(oneCharacter), options, {}, nfaNodes());
-  texts.quantify(min, max ?? Infinity, nfaNodes());
-  return DFA.fromFA(texts, dfaNodes());
-}
-
-function anything(): DFA {
-  return DFA.all(options);
-}
-
-function anyOf(all: readonly DFA[]): DFA {
-  const texts = NFA.empty(options);
-  for (const one of all) texts.union(one, nfaNodes());
-  return DFA.fromFA(texts, dfaNodes());
-}
-
-function both(one: DFA, other: DFA): DFA {
-  return DFA.fromIntersection(one, other, dfaNodes());
-}
-
-const nfaNodes = (): NFA.LimitedNodeFactory => new NFA.LimitedNodeFactory(mostStates);
-const dfaNodes = (): DFA.LimitedNodeFactory => new DFA.LimitedNodeFactory(mostStates);

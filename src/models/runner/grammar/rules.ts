@@ -4,6 +4,9 @@ const mostRules = 20_000;
 /** Where any of so many may come next, llama.cpp tries every token of the vocabulary with each of them: seconds, if there were more. */
 const mostAlternatives = 200;
 
+/** Making automata takes time, in which no answer goes on: about a second, if there were more. In ranges of characters. */
+const mostRanges = 80_000;
+
 /** llama.cpp takes a larger maximum for none at all. */
 export const mostRepetitions = 2_000;
 
@@ -14,6 +17,7 @@ export class Rules {
   readonly #tooMany: () => Error;
   #count = 0;
   #alternatives = 0;
+  #ranges = 0;
 
   /** @param tooMany what is thrown when there would be more rules than are good for the process */
   constructor(tooMany: () => Error) {
@@ -55,6 +59,12 @@ export class Rules {
   branch(alternatives: number): void {
     this.#alternatives += alternatives;
     if (this.#alternatives > mostAlternatives) throw this.#tooMany();
+  }
+
+  /** Counts what an automaton was made of. */
+  automaton(ranges: number): void {
+    this.#ranges += ranges;
+    if (this.#ranges > mostRanges) throw this.#tooMany();
   }
 
   /** The whole grammar. */
