@@ -10,7 +10,7 @@ const completion = z.object({
 
 /** The model card has the shares of all questions; some less are asked for here, as these are only some questions. */
 const models = [
-  { id: "llamapod-demo", language: "en", everyNth: 5, leastShare: 0.82 },
+  { id: "llamapod-demo", language: "en", everyNth: 5, leastShare: 0.84 },
   { id: "llamapod-demo-sv", language: "sv", everyNth: 3, leastShare: 0.88 },
 ];
 
@@ -44,7 +44,7 @@ describe("the demo models", () => {
     const questions = (await heldOut("en")).filter(({ group }) => group === "unknown");
     const answers = await Promise.all(questions.map((question) => answerTo("llamapod-demo", question)));
     const honest = answers.filter(({ text }) => text.includes("demo") && text.includes("llamapod pull qwen2.5-0.5b"));
-    assert.ok(honest.length >= 0.8 * answers.length, JSON.stringify(answers.filter((answer) => !honest.includes(answer))));
+    assert.ok(honest.length >= 0.88 * answers.length, JSON.stringify(answers.filter((answer) => !honest.includes(answer))));
   });
 
   async function answerTo(model: string, { before: earlier, question, facts }: HeldOutQuestion) {
