@@ -1,16 +1,11 @@
-import {
-  DFA,
-  JS,
-  NFA,
-  TooManyNodesError,
-  visitAst,
-  type Assertion,
-  type Concatenation,
-  type Element,
-  type Expression,
-  type NoParent,
-  type ReadonlyDFA,
-} from "refa";
+import { createRequire } from "node:module";
+import type * as Refa from "refa";
+import type { Assertion, Concatenation, DFA, Element, Expression, NFA, NoParent, ReadonlyDFA } from "refa";
+
+const require = createRequire(import.meta.url);
+
+/** Takes a tenth of a second to load, for which a runner need not wait that never sees a pattern. */
+const refa = (): typeof Refa => require("refa") as typeof Refa;
 
 /** States from which on an automaton takes too long to make, and llama.cpp too long to follow. */
 const mostStates = 1_000;
@@ -50,13 +45,13 @@ export function automatonOf(patterns: readonly string[], min: number, max: numbe
 }
 
 function reasonOf(thrown: unknown): string {
-  if (thrown instanceof TooManyNodesError) return "it takes too many states";
+  if (thrown instanceof refa().TooManyNodesError) return "it takes too many states";
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
   return reason.startsWith("Assertions") ? "it has an assertion that is not at an end of it" : reason.replace(/\.$/, "");
 }
 
 function parse(pattern: string): NoParent<Expression> {
-  const parser = JS.Parser.fromLiteral({ source: pattern, flags: "u" });
+  const parser = refa().JS.Parser.fromLiteral({ source: pattern, flags: "u" });
   return parser.parse({ backreferences: "throw", assertions: "parse", maxNodes: mostWork }).expression;
 }
 
@@ -64,7 +59,7 @@ function parse(pattern: string): NoParent<Expression> {
 function widestClass(expressions: readonly NoParent<Expression>[]): number {
   let widest = 1;
   for (const expression of expressions) {
-    visitAst(expression, {
+    refa().visitAst(expression, {
       onCharacterClassEnter: ({ characters }) => {
         widest = Math.max(widest, characters.ranges.length);
       },
@@ -76,6 +71,7 @@ function widestClass(expressions: readonly NoParent<Expression>[]): number {
 /** Makes automata, none of them with more than so many states. */
 class AutomatonMaker {
   readonly #mostStates: number;
+  readonly #refa = refa();
 
   constructor(mostStates: number) {
     this.#mostStates = mostStates;
@@ -86,21 +82,21 @@ class AutomatonMaker {
     return this.#anyOf(
       alternatives.map(({ elements }) => {
         if (isEdge(elements[0], "behind")) return this.#begunBy(elements.slice(1));
-        const texts = NFA.fromFA(this.#begunBy(elements), this.#nfaNodes());
-        texts.prepend(DFA.all(options), this.#nfaNodes());
+        const texts = this.#refa.NFA.fromFA(this.#begunBy(elements), this.#nfaNodes());
+        texts.prepend(this.#refa.DFA.all(options), this.#nfaNodes());
         return this.#determined(texts);
       }),
     );
   }
 
   ofLength(min: number, max: number | undefined): DFA {
-    const texts = NFA.fromRegex(parse(oneCharacter), options, {}, this.#nfaNodes());
+    const texts = this.#refa.NFA.fromRegex(parse(oneCharacter), options, {}, this.#nfaNodes());
     texts.quantify(min, max ?? Infinity, this.#nfaNodes());
     return this.#determined(texts);
   }
 
   both(one: DFA, other: DFA): DFA {
-    return DFA.fromIntersection(one, other, this.#dfaNodes());
+    return this.#refa.DFA.fromIntersection(one, other, this.#dfaNodes());
   }
 
   /** Texts that begin with these elements. */
@@ -113,8 +109,8 @@ class AutomatonMaker {
       rest.shift();
     }
     const sequence = [{ type: "Concatenation" as const, elements: rest }];
-    const texts = NFA.fromRegex(sequence, options, { assertions: "throw" }, this.#nfaNodes());
-    if (!isToTheEnd) texts.append(DFA.all(options), this.#nfaNodes());
+    const texts = this.#refa.NFA.fromRegex(sequence, options, { assertions: "throw" }, this.#nfaNodes());
+    if (!isToTheEnd) texts.append(this.#refa.DFA.all(options), this.#nfaNodes());
     return conditions.reduce((sofar, condition) => this.both(sofar, this.#fulfilling(condition)), this.#determined(texts));
   }
 
@@ -126,23 +122,23 @@ class AutomatonMaker {
   }
 
   #anyOf(all: readonly DFA[]): DFA {
-    const texts = NFA.empty(options);
+    const texts = this.#refa.NFA.empty(options);
     for (const one of all) texts.union(one, this.#nfaNodes());
     return this.#determined(texts);
   }
 
   #determined(texts: NFA): DFA {
-    const determined = DFA.fromFA(texts, this.#dfaNodes());
+    const determined = this.#refa.DFA.fromFA(texts, this.#dfaNodes());
     determined.minimize();
     return determined;
   }
 
   #nfaNodes(): NFA.LimitedNodeFactory {
-    return new NFA.LimitedNodeFactory(this.#mostStates);
+    return new this.#refa.NFA.LimitedNodeFactory(this.#mostStates);
   }
 
   #dfaNodes(): DFA.LimitedNodeFactory {
-    return new DFA.LimitedNodeFactory(this.#mostStates);
+    return new this.#refa.DFA.LimitedNodeFactory(this.#mostStates);
   }
 }
 
