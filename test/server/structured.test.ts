@@ -14,6 +14,8 @@ const Animal = z.object({
   age: z.int().min(0).max(40),
   tame: z.boolean().nullable(),
   names: z.array(z.string().max(4)).max(2),
+  tag: z.string().regex(/^[A-Z]{2}-\d{3}$/),
+  born: z.iso.date(),
 });
 const schema = z.toJSONSchema(Animal);
 const messages = [{ role: "user" as const, content: "Describe an animal." }];
