@@ -57,7 +57,7 @@ export function bareHost(settings: Settings): Way {
 /** Starts a container with these arguments of `podman run`, that is reached over a port. */
 type Start = (run: readonly string[], port: number) => Promise<unknown>;
 
-export const atOnce: Start = (run) => podman("run", ...run);
+const atOnce: Start = (run) => podman("run", ...run);
 
 /** As systemd does with a socket unit: the port is open at once, and the first connection starts the container, which inherits it. */
 export const onConnection: Start = (run, port) => {

@@ -165,6 +165,11 @@ describe("incidents of others", { timeout: 120_000 }, () => {
         JSON.stringify(fields).slice(0, 60),
       );
     }
+    const harmless = { type: "json_schema", json_schema: { name: "x", schema: { pattern: "(a+)+$" } } };
+    const answered = await request(service.url)
+      .post(chat)
+      .send({ ...body, response_format: harmless });
+    assert.equal(answered.status, 200, "no automaton goes back to try another way");
     const deep = await request(service.url).post(chat).type("json").send(`{"messages": ${nested}}`);
     assert.equal(deep.status, 400);
     assert.equal((await request(service.url).post(chat).send(body)).status, 200, "and it lives");

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { sample, scrape } from "./metrics.ts";
 import { runnersOf, until, type ServerProcess } from "./processes.ts";
 
-/** What a server may take more of than before. A log of an ended answer is kept for a second in these tests. */
+/** What a server may take more of than before. */
 const toleratedBytes = 64 * 1024 * 1024;
 const toleratedDescriptors = 8;
 
@@ -13,10 +13,9 @@ export interface Taken {
   readonly processes: number;
 }
 
-/** What a server takes when a model is loaded and nobody asks. */
+/** What a server takes when a model is loaded, nobody asks, and no log of an answer is kept any more. */
 export async function takenBy(server: ServerProcess): Promise<Taken> {
-  await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
-  await sleep(2_500);
+  await until(async () => sample(await scrape(server.url), "llamapod_stream_replay_bytes") === 0);
   await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
   const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
   return {

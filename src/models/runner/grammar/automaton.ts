@@ -31,28 +31,29 @@ export class PatternError extends Error {
  * @throws {PatternError}
  */
 export function automatonOf(patterns: readonly string[], min: number, max: number | undefined): ReadonlyDFA {
+  const expressions = patterns.map(parse);
+  const maker = new AutomatonMaker(Math.min(mostStates, Math.floor(mostWork / widestClass(expressions))));
   try {
-    const expressions = patterns.map(parse);
-    const maker = new AutomatonMaker(Math.min(mostStates, Math.floor(mostWork / widestClass(expressions))));
     const found = expressions.map(({ alternatives }) => maker.holding(alternatives));
     const automaton = found.reduce((one, other) => maker.both(one, other), maker.ofLength(min, max));
     automaton.minimize();
     automaton.removeUnreachable();
     return automaton;
   } catch (thrown) {
-    throw new PatternError(reasonOf(thrown), { cause: thrown });
+    if (thrown instanceof refa().TooManyNodesError) throw new PatternError("it takes too many states", { cause: thrown });
+    throw thrown;
   }
 }
 
-function reasonOf(thrown: unknown): string {
-  if (thrown instanceof refa().TooManyNodesError) return "it takes too many states";
-  const reason = thrown instanceof Error ? thrown.message : String(thrown);
-  return reason.startsWith("Assertions") ? "it has an assertion that is not at an end of it" : reason.replace(/\.$/, "");
-}
-
+/** @throws {PatternError} for what is no regular expression, or refers to groups in earnest */
 function parse(pattern: string): NoParent<Expression> {
-  const parser = refa().JS.Parser.fromLiteral({ source: pattern, flags: "u" });
-  return parser.parse({ backreferences: "throw", assertions: "parse", maxNodes: mostWork }).expression;
+  try {
+    const parser = refa().JS.Parser.fromLiteral({ source: pattern, flags: "u" });
+    return parser.parse({ backreferences: "throw", assertions: "parse", maxNodes: mostWork }).expression;
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new PatternError(reason.replace(/\.$/, ""), { cause: thrown });
+  }
 }
 
 /** How many ranges the class of characters has that has the most. */
@@ -66,6 +67,17 @@ function widestClass(expressions: readonly NoParent<Expression>[]): number {
     });
   }
   return widest;
+}
+
+/** @throws {PatternError} where a look-ahead, `^` or the like stands among other elements, of which no automaton is made */
+function refuseAssertions(elements: readonly NoParent<Element>[]): void {
+  for (const element of elements) {
+    refa().visitAst(element, {
+      onAssertionEnter: () => {
+        throw new PatternError("it has an assertion that is not at an end of it");
+      },
+    });
+  }
 }
 
 /** Makes automata, none of them with more than so many states. */
@@ -108,8 +120,9 @@ class AutomatonMaker {
       conditions.push(first);
       rest.shift();
     }
+    refuseAssertions(rest);
     const sequence = [{ type: "Concatenation" as const, elements: rest }];
-    const texts = this.#refa.NFA.fromRegex(sequence, options, { assertions: "throw" }, this.#nfaNodes());
+    const texts = this.#refa.NFA.fromRegex(sequence, options, {}, this.#nfaNodes());
     if (!isToTheEnd) texts.append(this.#refa.DFA.all(options), this.#nfaNodes());
     return conditions.reduce((sofar, condition) => this.both(sofar, this.#fulfilling(condition)), this.#determined(texts));
   }
