@@ -27,7 +27,7 @@ for scenario in "$BOOT"/*.sh; do
   else
     failed=true
     echo "fail $BOOT/$name ($((SECONDS - since)) s)"
-    { cat "/ci/$name.log" && journalctl --quiet --no-pager --output cat --lines 15; } | sed 's/^/     /'
+    { cat "/ci/$name.log" && journalctl --quiet --no-pager --output short --lines 80; } | sed 's/^/     /'
     # Those that follow would find what it left, and wait for it.
     break
   fi
