@@ -80,7 +80,9 @@ const schema = z.strictObject({
   maxResident: count(1).default(16).describe("models that are loaded at the same time, at most, where memory allows"),
   memoryBudget: bytes.optional().describe("main memory for all models, such as 12GiB (default: what the machine has)"),
   memoryReserve: bytes.default(512 * 1024 * 1024).describe("main memory that models leave free, in bytes or such as 1GiB"),
-  minResidencySeconds: seconds(1).default(5).describe("how long a model with work stays when another one needs the room"),
+  minResidencySeconds: seconds(1)
+    .default(5)
+    .describe("how long a model with work stays when another one needs the room, and as long as it took to load"),
   parkAfterSeconds: seconds(0).default(5).describe("how long answers go on in a model that makes room, before they are parked"),
   idleUnloadSeconds: seconds(0).default(0).describe("how long a model without work stays loaded; 0 is until room is needed"),
   silenceSeconds: seconds(1)

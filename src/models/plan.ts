@@ -1,5 +1,6 @@
 import { add, fits, subtract } from "./memory/memory.ts";
 import { ageingMs } from "./queue.ts";
+import { soonMs } from "./returns.ts";
 import type { Memory } from "../protocol/runner.ts";
 
 /**
@@ -7,8 +8,8 @@ import type { Memory } from "../protocol/runner.ts";
  * everything that happens, and at `wakeAt`.
  *
  * A model that is asked for is started beside the others while memory and `maxResident` allow. Otherwise others make room:
- * those without work at once, the least recently used first; those with work after a minimum residency, so that models
- * that do not fit together take turns that are worth their loading. It is the turn of the model that has waited longest
+ * those without work at once, the least recently used first, unless the next work is on its way; those with work after a
+ * minimum residency, so that models that do not fit together take turns that are worth their loading. It is the turn of the model that has waited longest
  * since it was last served, so that each waits for one turn of every other at most. Who makes room takes no new work, may
  * finish what runs for a while, and is then stopped: what still ran goes on when its model is back.
  */
@@ -37,7 +38,7 @@ export interface PlanView {
 }
 
 export interface ResidencyLimits {
-  /** How long a model with work stays, at least. */
+  /** How long a model with work stays, at least; one that took longer to load stays as long as that. */
   readonly minResidencyMs: number;
   /** How long what runs may go on in a model that makes room. */
   readonly parkAfterMs: number;
@@ -64,10 +65,14 @@ export interface RunnerView {
   /** The smallest has been without work for longest. */
   readonly lastUsed: number;
   readonly readyAt: number;
+  /** How long it took until then. */
+  readonly loadMs: number;
   /** Since when it has had nothing to do. */
   readonly idleSince: number;
   /** It has been given work since it was loaded. */
   readonly hasWorked: boolean;
+  /** Who was answered last came back soon: see `Returns`. */
+  readonly isSoonAskedAgain: boolean;
   /** A job that it was given has not got a token from it yet: to park it now would waste what has been read. */
   readonly isReading: boolean;
   /** When that was last so. */
@@ -313,8 +318,10 @@ function isBusy(view: PlanView, { modelId, runningJobs }: RunnerView): boolean {
 
 /** From when on a model may be made to leave by one that is only waited for. */
 function endOfResidency(view: PlanView, runner: RunnerView): number {
-  const isFree = runner.hasWorked && !isBusy(view, runner);
-  return isFree || runner.closedAt !== undefined ? 0 : runner.readyAt + view.limits.minResidencyMs;
+  if (runner.closedAt !== undefined) return 0;
+  const end = runner.readyAt + Math.max(view.limits.minResidencyMs, runner.loadMs);
+  if (!runner.hasWorked || isBusy(view, runner)) return end;
+  return runner.isSoonAskedAgain ? Math.min(end, runner.idleSince + soonMs) : 0;
 }
 
 /** Those without work first, the least recently used of them first; of those with work those that make room already. */
@@ -372,8 +379,10 @@ function starting(modelId: string, memory: Memory): RunnerView {
     runningJobs: 0,
     lastUsed: 0,
     readyAt: 0,
+    loadMs: 0,
     idleSince: 0,
     hasWorked: false,
+    isSoonAskedAgain: false,
     isReading: false,
     readUntil: 0,
     isProving: false,

@@ -30,7 +30,10 @@ export function poolView(
     waiting: queue.inOrder(residents.jobs, now).map(({ request: { id, priority }, modelId, since, isSuspect }) => {
       return { job: id, modelId, priority, since, isSuspect };
     }),
-    runners: residents.all.map((resident) => resident.view(keeping.isPinned(resident.entry.id))),
+    runners: residents.all.map((resident) => {
+      const { id } = resident.entry;
+      return resident.view(keeping.isPinned(id), residents.returns.areSoon(id));
+    }),
     // Most of the time nothing has to be loaded, and nobody asks.
     get capacity() {
       return readCapacity();

@@ -144,6 +144,7 @@ export class Pool {
     if (backoff?.resting === true && backoff.gaveUp) throw backoff.error;
     this.#waiting.checkPlace(request.client);
     this.#keeping.wake(job.modelId);
+    this.#residents.returns.asked(job.modelId);
     this.#waiting.queue.add(job);
     this.#settle();
   }

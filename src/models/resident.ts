@@ -155,8 +155,9 @@ export class Resident {
     return wasReading;
   }
 
-  view(isPinned: boolean): RunnerView {
+  view(isPinned: boolean, isSoonAskedAgain: boolean): RunnerView {
     const { state } = this.runner;
+    const readyAt = this.#readyAt ?? 0;
     return {
       modelId: this.entry.id,
       phase: state.name === "ready" ? "ready" : isLeaving(state) ? "leaving" : "loading",
@@ -164,9 +165,11 @@ export class Resident {
       freeSlots: this.#slots - this.#jobs.size,
       runningJobs: this.#jobs.size,
       lastUsed: this.#lastUsed,
-      readyAt: this.#readyAt ?? 0,
+      readyAt,
+      loadMs: Math.max(0, readyAt - this.startedAt),
       idleSince: this.#idleSince,
       hasWorked: this.#hasWorked,
+      isSoonAskedAgain,
       isReading: this.#reading.size > 0,
       readUntil: this.#readUntil,
       isProving: this.isProving,

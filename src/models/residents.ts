@@ -8,6 +8,7 @@ import { loadCommand } from "./load-command.ts";
 import type { EstimateSettings } from "./memory/estimates.ts";
 import { add } from "./memory/memory.ts";
 import { Resident } from "./resident.ts";
+import { Returns } from "./returns.ts";
 import type { Runner } from "./runner.ts";
 import type { RunnerState } from "./runner-state.ts";
 import type { Spares } from "./spares.ts";
@@ -40,6 +41,8 @@ export class Residents {
   readonly #user: ResidentsUser;
   readonly #residents = new Map<string, Resident>();
   readonly #lastServed = new Map<string, number>();
+  /** Those of each model's clients. */
+  readonly returns = new Returns();
   /** Models whose runner has died before it began to load, and that were given another one. */
   readonly #secondTries = new Set<string>();
   #uses = 0;
@@ -153,7 +156,10 @@ export class Residents {
     if (resident?.runner !== runner) return;
     const wasProving = resident.isProving;
     const ended = resident.stepped(step);
-    if (ended.length > 0) this.#lastServed.set(modelId, performance.now());
+    if (ended.length > 0) {
+      this.#lastServed.set(modelId, performance.now());
+      this.returns.answered(modelId);
+    }
     // What makes room, and who may have killed a runner, may be waited for by the token.
     this.#user.stepped(resident, ended, ended.length > 0 || resident.closedAt !== undefined || wasProving);
   }

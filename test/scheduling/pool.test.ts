@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PoolWorld } from "./pool-world.ts";
+import { mebibyte, PoolWorld } from "./pool-world.ts";
 
 test("a model that is unloaded goes as soon as it does not work, and comes back for whoever waits", async () => {
   using world = new PoolWorld({ a: 1 });
@@ -188,6 +188,51 @@ test("a third model gets its turn between two that park each other for ever", as
   }
   const waited = (startedAt() ?? Infinity) - askedAt - 20 * loadMs;
   assert.ok(waited <= 3 * (turnMs + 3 * loadMs), `the third model has waited for ${waited} ms`);
+});
+
+test("a model makes room between two requests of somebody who comes straight back only when nothing comes", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
+  await world.estimateAll();
+  await world.serve("a");
+  world.end(world.ask("a"));
+  await world.pass(5);
+  const second = world.ask("a");
+  world.ask("b");
+  world.end(second);
+  await world.pass(50);
+  const third = world.ask("a");
+  assert.notEqual(world.workerOf(third), undefined);
+  world.end(third);
+  assert.deepEqual(world.states, { a: "ready" });
+  await world.pass(101);
+  assert.deepEqual(world.states, { a: "draining" });
+});
+
+test("a model whose clients take their time makes room as soon as they are answered", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
+  await world.estimateAll();
+  await world.serve("a");
+  world.end(world.ask("a"));
+  await world.pass(1_000);
+  const second = world.ask("a");
+  world.ask("b");
+  world.end(second);
+  assert.deepEqual(world.states, { a: "draining" });
+});
+
+test("a model with work stays as long as it took to load", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte, minResidencySeconds: 1, slots: 2 });
+  await world.estimateAll();
+  world.pool.open(world.entry("a"));
+  await world.runner("a");
+  await world.pass(20_000);
+  await world.ready("a");
+  world.ask("a");
+  world.ask("b");
+  await world.pass(19_000);
+  assert.notEqual(world.workerOf(world.ask("a")), undefined);
+  await world.pass(1_001);
+  assert.equal(world.workerOf(world.ask("a")), undefined, "it has been given more although its time is over");
 });
 
 test("a switch that is called off while it loads leaves nothing behind", async () => {
