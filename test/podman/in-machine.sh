@@ -74,8 +74,9 @@ if [ -e /sys/fs/selinux/enforce ]; then
   install -d -o llamapod -g llamapod /home/llamapod/models
   install -o llamapod -g llamapod /dev/stdin /home/llamapod/models/x <<< text
   "${run[@]}" --volume=/home/llamapod/models:/m:ro localhost/llamapod:cpu /m/x > /dev/null
-  denied=$(journalctl --quiet --dmesg --grep 'avc:.*denied.*container_t' --output cat | tail -n 1)
-  found "SELinux: without :z ${denied:-no denial was recorded}"
+  denied=$({ cat /var/log/audit/audit.log && journalctl --quiet --output cat; } | grep 'avc:.*denied.*container_t.*user_home_t' | tail -n 1) ||
+    lost "no denial was recorded of a folder without :z"
+  found "SELinux: without :z $denied"
   "${run[@]}" --volume=/home/llamapod/models:/m:ro,z localhost/llamapod:cpu /m/x > /dev/null
   found "SELinux: with :z the files are $(stat -c %C /home/llamapod/models/x)"
   "${run[@]}" --volume=/home/llamapod/models:/m:ro,Z localhost/llamapod:cpu /m/x > /dev/null

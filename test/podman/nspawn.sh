@@ -100,10 +100,11 @@ guest_command() {
   ' "$guest" "$@"
 }
 
-# boot ROOT BOOT [WORDS...]: boots, plays the scenarios of the folder BOOT, powers off; 1 if one of them failed.
+# boot ROOT BOOT [WORDS...]: boots, plays the scenarios of the folder BOOT, powers off; 1 if one of them failed, or took longer
+# than $patience_seconds.
 boot() {
   local root=$1 console=$1.console
-  printf 'BOOT=%s\nONLY=%s\n' "$2" "${*:3}" > "$root/ci/environment"
+  printf 'BOOT=%s\nONLY=%s\nPATIENCE_SECONDS=%s\n' "$2" "${*:3}" "${patience_seconds:-300}" > "$root/ci/environment"
   rm -f "$root/ci/out.log"
   nspawn "$root" --boot > "$console" 2>&1 || true
   find /sys/fs/cgroup -path '*/ci-*' -depth -type d -exec rmdir {} + 2> /dev/null || true

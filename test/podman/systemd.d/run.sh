@@ -21,7 +21,7 @@ failed=false
 for scenario in "$BOOT"/*.sh; do
   wanted "$scenario" || continue
   since=$SECONDS name=$(basename "$scenario" .sh)
-  if BASH_ENV=/ci/systemd.d/inside.sh timeout 300 bash -euo pipefail "$scenario" > "/ci/$name.log" 2>&1; then
+  if BASH_ENV=/ci/systemd.d/inside.sh timeout "$PATIENCE_SECONDS" bash -euo pipefail "$scenario" > "/ci/$name.log" 2>&1; then
     echo "ok   $BOOT/$name ($((SECONDS - since)) s)"
     grep '^seen: ' "/ci/$name.log" | sed 's/^/     /'
   else
