@@ -16,6 +16,8 @@ as_user() {
 step() { echo "--- $* (${SECONDS} s)"; }
 found() { echo "FOUND $*"; }
 lost() {
+  journalctl --quiet --output cat --lines 40 _SYSTEMD_USER_UNIT="$unit.service" | cut -c 1-300
+  journalctl --quiet --dmesg --output cat --lines 40 | cut -c 1-200
   echo "NOT AS IT SHOULD BE: $* ($(as_user systemctl --user show "$unit" --property NRestarts,Result,ExecMainStatus | tr '\n' ' '))"
   exit 1
 }
@@ -36,6 +38,7 @@ becomes_ready() {
   done
   lost "not ready: $(property ActiveState), $(property Result)"
 }
+never_restarted() { [ "$(property NRestarts)" = 0 ] || lost "the unit was started again"; }
 events() { awk '$1 == "oom_kill" { print $2 }' "/sys/fs/cgroup$(property ControlGroup)/memory.events"; }
 server() { pgrep -f 'main.js serve' | head -n 1; }
 # The model's, and one that stands by.
@@ -65,6 +68,7 @@ limit=$(inside 'cat /sys/fs/cgroup/pids.max')
 # shellcheck disable=SC2016 # the shell in the container expands
 refused=$(inside 'for i in $(seq 600); do sleep 60 & done 2>&1 | grep -c "Resource temporarily unavailable"; true' 2>&1 | tail -n 1) || true
 ready || lost "not ready beside too many processes"
+never_restarted
 found "PidsLimit: pids.max $limit; a process too many is refused ($refused), and the server answers"
 
 if [ -e /sys/fs/selinux/enforce ]; then
@@ -86,6 +90,7 @@ else
 fi
 
 step "the runner is killed for memory"
+never_restarted
 server=$(server) runners=$(runners)
 # shellcheck disable=SC2086 # several
 sacrifice $runners
@@ -94,7 +99,7 @@ echo "the server is $server, its runners are" $runners
 code=0
 inside "$hog" || code=$?
 becomes_ready
-[ "$(property NRestarts)" = 0 ] || lost "the unit was started again"
+never_restarted
 [ "$(events)" -ge 1 ] || lost "nobody was killed for memory"
 [ "$(runners)" != "$runners" ] || lost "no runner was killed"
 [ "$(server)" = "$server" ] || lost "the server was killed with it"
