@@ -44,9 +44,9 @@ export class Loads {
     this.#user = user;
   }
 
-  /** Models that must not be started now: they have just failed, or it is being found out what they take. */
-  get resting(): ReadonlySet<string> {
-    return new Set([...this.backoffs.resting, ...this.#estimating]);
+  /** Models of which it is being found out what they take. */
+  get estimating(): ReadonlySet<string> {
+    return this.#estimating;
   }
 
   /** What is known of the models' memory. */

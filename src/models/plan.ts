@@ -30,8 +30,10 @@ export interface PlanView {
   readonly request: { readonly kind: "switch" | "load"; readonly modelId: string } | undefined;
   /** When a model was last worked with. */
   readonly lastServed: ReadonlyMap<string, number>;
-  /** Loaded while there is room that nobody needs. */
+  /** Loaded while there is room that nobody needs; none of them takes the room of one before it. */
   readonly kept: readonly string[];
+  /** Models of which it is being found out what they take. */
+  readonly estimating: ReadonlySet<string>;
   /** Models that must not be started now: they have just failed. */
   readonly resting: ReadonlySet<string>;
   readonly limits: ResidencyLimits;
@@ -158,9 +160,10 @@ function roomForTheNext(view: PlanView): Room {
   const decisions: Decision[] = [];
   const started: RunnerView[] = [];
   const demanded = demandedModels(view);
+  const awaited = awaitedOf(view);
   let next: Candidate | undefined;
   for (const modelId of new Set([...demanded, ...view.kept])) {
-    if (isResident(view, modelId) || view.resting.has(modelId)) continue;
+    if (isResident(view, modelId) || view.estimating.has(modelId) || view.resting.has(modelId)) continue;
     const memory = view.estimates.get(modelId);
     if (memory === undefined) {
       decisions.push({ type: "estimate", modelId });
@@ -168,6 +171,7 @@ function roomForTheNext(view: PlanView): Room {
     }
     const missing = missingFor(view, memory);
     const full = { ...view, runners: [...view.runners, ...started] };
+    if (!demanded.has(modelId) && !leavesRoomForAwaited(full, awaited, modelId, memory)) continue;
     if (hasRoom(full, [], memory) && leavesRoom(full, starting(modelId, memory), next)) {
       decisions.push({ type: "start", modelId });
       started.push(starting(modelId, memory));
@@ -182,6 +186,32 @@ function roomForTheNext(view: PlanView): Room {
 }
 
 const nobody: Room = { decisions: [], close: new Set(), stop: [], wakeAt: Infinity };
+
+interface Awaited {
+  readonly modelId: string;
+  /** Undefined where that is not known yet. */
+  readonly memory: Memory | undefined;
+}
+
+/** Of what is kept, what would be started if it could be already, in order. */
+function awaitedOf(view: PlanView): Awaited[] {
+  return view.kept
+    .map((modelId) => ({ modelId, memory: view.estimates.get(modelId) }))
+    .filter(({ modelId }) => !isResident(view, modelId))
+    .filter(({ modelId, memory }) => (memory === undefined ? !view.resting.has(modelId) : view.resting.has(modelId)));
+}
+
+/** Whether a kept model would not take the room of one before it. */
+function leavesRoomForAwaited(view: PlanView, awaited: readonly Awaited[], modelId: string, memory: Memory): boolean {
+  const before = view.kept.slice(0, view.kept.indexOf(modelId));
+  let full = view;
+  for (const earlier of awaited.filter((candidate) => before.includes(candidate.modelId))) {
+    if (earlier.memory === undefined) return false;
+    if (hasRoom(full, [], earlier.memory))
+      full = { ...full, runners: [...full.runners, starting(earlier.modelId, earlier.memory)] };
+  }
+  return hasRoom(full, [], memory);
+}
 
 /** Whether a model that fits now would not take the room of one that is to have it. */
 function leavesRoom(view: PlanView, newcomer: RunnerView, next: Candidate | undefined): boolean {
@@ -347,8 +377,10 @@ function enough(
     chosen = [...chosen, candidate];
   }
   if (!hasRoom(view, [...gone, ...chosen], memory)) return undefined;
-  // A large one that came late can make the small ones before it unnecessary.
-  for (const spared of chosen) {
+  // A large one that came late can make the small ones before it unnecessary. Who makes room already is spared last: the
+  // choice would change with every look otherwise.
+  const openFirst = [...chosen].sort((a, b) => Number(a.closedAt !== undefined) - Number(b.closedAt !== undefined));
+  for (const spared of openFirst) {
     const others = chosen.filter((runner) => runner !== spared);
     if (hasRoom(view, [...gone, ...others], memory)) chosen = others;
   }

@@ -43,7 +43,8 @@ export function poolView(
     request: wish === undefined ? undefined : { kind: wish.kind, modelId: wish.modelId },
     lastServed: residents.lastServed,
     kept: keeping.models(activeModel).filter((modelId) => loads.isUsable(modelId)),
-    resting: loads.resting,
+    estimating: loads.estimating,
+    resting: new Set(loads.backoffs.resting),
     limits: {
       minResidencyMs: minResidencySeconds * 1_000,
       parkAfterMs: parkAfterSeconds * 1_000,

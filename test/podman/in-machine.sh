@@ -31,6 +31,13 @@ ready() {
     grep -q '"status":"ok"' <&3
   ) 2> /dev/null
 }
+# A long answer without chance: what it says, from its first token to its last.
+answer() {
+  local body='{"model":"llamapod-demo","prompt":"llamapod","max_tokens":1500,"ignore_eos":true,"temperature":0}'
+  exec 3<> /dev/tcp/127.0.0.1/8080
+  printf 'POST /v1/completions HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' "${#body}" "$body" >&3
+  grep -o '"choices":.*"finish_reason":"length"' <&3
+}
 becomes_ready() {
   for _ in $(seq 300); do
     ! ready || return 0
@@ -91,19 +98,25 @@ fi
 
 step "the runner is killed for memory"
 never_restarted
+answer > /tmp/undisturbed
 server=$(server) runners=$(runners)
 # shellcheck disable=SC2086 # several
 sacrifice $runners
 # shellcheck disable=SC2086
 echo "the server is $server, its runners are" $runners
+answer > /tmp/interrupted &
+answering=$!
 code=0
 inside "$hog" || code=$?
+kill -0 "$answering" || lost "the answer was over before the runner was killed"
+wait "$answering" || lost "the answer did not end"
+cmp /tmp/undisturbed /tmp/interrupted || lost "the answer is another one"
 becomes_ready
 never_restarted
 [ "$(events)" -ge 1 ] || lost "nobody was killed for memory"
 [ "$(runners)" != "$runners" ] || lost "no runner was killed"
 [ "$(server)" = "$server" ] || lost "the server was killed with it"
-found "a runner killed for memory ($(events) kills, the hog ended with $code): the server stays, OOMPolicy=$(property OOMPolicy), ready again"
+found "a runner killed for memory ($(events) kills, the hog ended with $code): the server stays, OOMPolicy=$(property OOMPolicy), ready again, and the answer under way has lost nothing"
 
 step "the server is killed for memory"
 before=$(property NRestarts)

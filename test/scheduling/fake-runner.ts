@@ -15,8 +15,8 @@ const mebibyte = 2 ** 20;
 export interface FakeMachine {
   /** In bytes; models are on the GPU where there is any. */
   freeVideoMemory: number;
-  /** Models whose estimate never comes. */
-  readonly hanging: ReadonlySet<string>;
+  /** What the estimates of some models wait for, by path. */
+  readonly hanging: ReadonlyMap<string, Promise<void>>;
 }
 
 /** A runner without a process: it does what the test says, when the test says it. Of models it knows the size, their path. */
@@ -60,7 +60,7 @@ export class FakeRunner implements Runner {
   async estimate({ path }: EstimateCommand): Promise<Memory> {
     this.prepare();
     this.estimates.push(path);
-    if (this.#machine.hanging.has(path)) await this.exited;
+    await Promise.race([this.exited, this.#machine.hanging.get(path)]);
     if (!this.isThere) throw new RunnerFailure("it has died", false);
     return this.#placed(sizeOf(path));
   }

@@ -127,6 +127,16 @@ test("a switch lets what runs go on for a while, then parks it, and it goes on w
   assert.deepEqual([phases(world), world.runners.get("a")?.jobs.length], [{ a: "ready" }, 1]);
 });
 
+test("who makes room for a switch stays the same while others drain", () => {
+  const world = loaded({ a: 4, b: 3, c: 2, d: 9 }, 12, "c", "b", "a");
+  world.ask("a");
+  world.settle();
+  world.switchingTo = "d";
+  world.settle();
+  const closed = [...world.runners.values()].filter(({ closedAt }) => closedAt !== undefined);
+  assert.deepEqual(new Set(closed.map((runner) => runner.modelId)), new Set(["a", "b"]));
+});
+
 test("a switch that is called off while the old model drains leaves it as it was", () => {
   const world = loaded({ a: 4, b: 4 }, 6, "a");
   world.ask("a");

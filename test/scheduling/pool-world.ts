@@ -67,7 +67,7 @@ export class PoolWorld implements Disposable, FakeMachine {
   forkErrors: Error[] = [];
   /** What requests wait for before they find their model. */
   catalogueIsRead: Promise<void> = Promise.resolve();
-  readonly hanging = new Set<string>();
+  readonly hanging = new Map<string, Promise<void>>();
   readonly #entries = new Map<string, CatalogueEntry>();
   readonly metrics = new Metrics("0", "0");
   #now = 1;
@@ -140,6 +140,13 @@ export class PoolWorld implements Disposable, FakeMachine {
   async estimateAll(): Promise<void> {
     for (const entry of this.#entries.values()) await this.pool.forecast(entry);
     await this.flush();
+  }
+
+  /** The estimate of a model, by its path, does not come until it is released. */
+  hang(path: string): { readonly release: () => void } {
+    let release = (): void => undefined;
+    this.hanging.set(path, new Promise((resolve) => (release = resolve)));
+    return { release: () => release() };
   }
 
   /** The one runner of a model. */

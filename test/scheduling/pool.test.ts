@@ -304,7 +304,7 @@ test("a model that nothing is known of yet does not give the others' room back",
   await world.pass(6_000);
   world.ask("b");
   await world.pass(2_000);
-  world.hanging.add("2-y");
+  world.hang("2-y");
   world.add("y", { size: 2 });
   const urgent = world.ask("y", "other", 10);
   const extra = world.ask("a");
@@ -377,9 +377,33 @@ test("the active model is another one when its file is gone", async () => {
   assert.equal(runner.state.name, "draining", "nobody can ask for it any more");
 });
 
+test("the active model has its room although what a model to preload takes is known first", async () => {
+  using world = new PoolWorld({ a: 4, b: 4, c: 1 }, { memoryBudget: 6 * mebibyte, preload: ["b", "c"] });
+  const { release } = world.hang("4-a");
+  world.pool.open(world.entry("a"));
+  await world.flush();
+  assert.deepEqual(world.states, {});
+  release();
+  await world.ready("a");
+  await world.ready("c");
+  assert.deepEqual(world.states, { a: "ready", c: "ready" });
+});
+
+test("the active model has its room although its first start has failed", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte, preload: ["b"] });
+  world.pool.open(world.entry("a"));
+  const first = await world.runner("a");
+  first.beginLoading();
+  first.die();
+  await world.flush();
+  assert.deepEqual(world.states, {});
+  await world.pass(10_000);
+  await world.ready("a");
+});
+
 test("an estimate that hangs delays no other", async () => {
   using world = new PoolWorld({ a: 1, b: 1 });
-  world.hanging.add("1-a");
+  world.hang("1-a");
   world.pool.open(undefined);
   world.ask("a");
   const job = world.ask("b");

@@ -135,6 +135,7 @@ export class ResidencyWorld {
       request: this.switchingTo === undefined ? undefined : { kind: "switch", modelId: this.switchingTo },
       lastServed: this.#lastServed,
       kept: this.activeModel === undefined ? [] : [this.activeModel],
+      estimating: new Set(),
       resting: this.resting,
       limits,
     };
