@@ -133,9 +133,11 @@ export function forecast(view: PlanView, modelId: string, memory: Memory): Forec
   if (missing !== undefined) return { outcome: "short", missing };
   if (hasRoom(view, leaving, memory)) return { outcome: "beside" };
   const asSwitch = { ...view, request: { kind: "switch" as const, modelId } };
-  // What loads is made to leave when it has loaded.
+  const ready = candidates(asSwitch, modelId);
+  // What loads is made to leave when it has loaded, and only where the others are not enough.
   const loading = view.runners.filter(({ phase, isPinned }) => phase === "loading" && !isPinned);
-  const victims = enough(view, leaving, [...candidates(asSwitch, modelId), ...loading], memory) ?? [];
+  const all = [...ready, ...loading].sort(byCostOfLeaving(view));
+  const victims = enough(view, leaving, ready, memory) ?? enough(view, leaving, all, memory) ?? [];
   return { outcome: "evicts", victims: victims.map((victim) => victim.modelId) };
 }
 
