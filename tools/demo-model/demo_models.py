@@ -25,7 +25,7 @@ english = DemoModel(
     description="Built-in demo of llamapod: answers questions about llamapod in English, and nothing else.",
     language="en",
     shape=Shape("llama", vocabulary=4096, context=2048, width=256, layers=3, heads=4, key_value_heads=2, feed_forward=512),
-    steps=8500,
+    steps=6600,
     peak_learning_rate=2e-3,
 )
 
