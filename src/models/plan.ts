@@ -9,9 +9,10 @@ import type { Memory } from "../protocol/runner.ts";
  *
  * A model that is asked for is started beside the others while memory and `maxResident` allow. Otherwise others make room:
  * those without work at once, the least recently used first, unless the next work is on its way; those with work after a
- * minimum residency, so that models that do not fit together take turns that are worth their loading. It is the turn of the model that has waited longest
- * since it was last served, so that each waits for one turn of every other at most. Who makes room takes no new work, may
- * finish what runs for a while, and is then stopped: what still ran goes on when its model is back.
+ * minimum residency, so that models that do not fit together take turns that are worth their loading. It is the turn of
+ * the model that has waited longest since it was last served, so that each waits for one turn of every other at most. Who
+ * makes room takes no new work, may finish what runs for a while, and is then stopped: what still ran goes on when its
+ * model is back.
  */
 export interface PlanView {
   /** In milliseconds, like every time here. */
