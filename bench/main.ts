@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { Command } from "commander";
+import { benchConnections } from "./connections/main.ts";
 import { benchContainers } from "./containers/main.ts";
 import { publishedNames } from "../test/fixtures/shapes/published.ts";
 import { findModel } from "./model.ts";
@@ -85,12 +86,19 @@ program
 
 program
   .command("streams")
-  .description("measures how the server carries connections and streams, with runners that need no model")
-  .option("--connections <n>", "idle connections", count, 10_000)
+  .description("measures how the server carries many streams, with runners that need no model")
   .option("--streams <n>", "streams at the same time", count, 500)
   .option("--rate <n>", "tokens a second of each stream", count, 50)
   .option("--seconds <n>", "length of each measurement", count, 30)
   .action(benchStreams);
+
+program
+  .command("connections")
+  .description("measures what clients cost that ask for nothing, beside llama-server")
+  .option("--llama-server <file>", "the program to compare with (or LLAMA_SERVER, the PATH, or build-llama-server)")
+  .option("--connections <n>", "of each server", count, 10_000)
+  .option("--seconds <n>", "for which they stay", count, 30)
+  .action(benchConnections);
 
 program
   .command("scrape")

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { WebSocket } from "ws";
 import { percentile } from "../client/statistics.ts";
+import { cpuSeconds } from "../connections/process-figures.ts";
 import { SyntheticServer } from "../streams/synthetic-server.ts";
 
 /** What a scrape of `/metrics` costs when every model has done some of everything: its runners are synthetic. */
@@ -22,11 +23,11 @@ export async function benchScrape({ models, scrapes }: ScrapeBenchOptions): Prom
   for (const model of server.models) await useEverything(server.url, model);
   const rows: string[] = [];
   for (const [name, accept] of Object.entries(accepted)) {
-    const { milliseconds, cpuSeconds, text } = await scrapeOften(server, accept, scrapes);
+    const { milliseconds, cpu, text } = await scrapeOften(server, accept, scrapes);
     const series = text.split("\n").filter((line) => line !== "" && !line.startsWith("#")).length;
     const times = [0.5, 0.99].map((quantile) => `${percentile(milliseconds, quantile).toFixed(1)} ms`);
-    const cpu = ((cpuSeconds / scrapes) * 1_000).toFixed(1);
-    rows.push(`| ${models} models, ${name} | ${series} | ${kibibytes(text)} KiB | ${times.join(" / ")} | ${cpu} ms |`);
+    const cpuOfScrape = ((cpu / scrapes) * 1_000).toFixed(1);
+    rows.push(`| ${models} models, ${name} | ${series} | ${kibibytes(text)} KiB | ${times.join(" / ")} | ${cpuOfScrape} ms |`);
   }
   process.stdout.write(`| | series | size | time, p50 / p99 | CPU |\n|---|---:|---:|---:|---:|\n${rows.join("\n")}\n`);
 }
@@ -64,16 +65,16 @@ async function scrapeOften(
   server: SyntheticServer,
   accept: string,
   scrapes: number,
-): Promise<{ milliseconds: number[]; cpuSeconds: number; text: string }> {
+): Promise<{ milliseconds: number[]; cpu: number; text: string }> {
   const milliseconds: number[] = [];
-  const cpuBefore = server.cpuSeconds;
+  const cpuBefore = cpuSeconds(server.pid);
   let text = "";
   for (let scrape = 0; scrape < scrapes; scrape++) {
     const begin = performance.now();
     text = await (await fetch(`${server.url}/metrics`, { headers: { Accept: accept } })).text();
     milliseconds.push(performance.now() - begin);
   }
-  return { milliseconds, cpuSeconds: server.cpuSeconds - cpuBefore, text };
+  return { milliseconds, cpu: cpuSeconds(server.pid) - cpuBefore, text };
 }
 
 function kibibytes(text: string): string {

@@ -1,13 +1,11 @@
-import { once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
-import { WebSocket } from "ws";
 import { percentile } from "../client/statistics.ts";
 import { SyntheticServer } from "./synthetic-server.ts";
+import { openWebSocket } from "../connections/clients.ts";
+import { cpuSeconds } from "../connections/process-figures.ts";
 
-/** How the server carries many connections and many streams, whatever the model costs: its runners are synthetic. */
+/** How the server carries many streams, whatever the model costs: its runners are synthetic. */
 
 export interface StreamBenchOptions {
-  readonly connections: number;
   readonly streams: number;
   readonly rate: number;
   readonly seconds: number;
@@ -18,57 +16,14 @@ interface Result {
   readonly value: string;
 }
 
-const connectionsAtOnce = 100;
-
-/** Long enough for every connection to get its heartbeat. */
-const shortestIdleSeconds = 25;
-
 export async function benchStreams(options: StreamBenchOptions): Promise<void> {
-  const results = [...(await idle(options)), ...(await streaming(options))];
+  const results = await streaming(options);
   process.stdout.write(`| | |\n|---|---:|\n${results.map(({ what, value }) => `| ${what} | ${value} |`).join("\n")}\n`);
-}
-
-async function idle({ connections, rate, seconds }: StreamBenchOptions): Promise<Result[]> {
-  await using server = await SyntheticServer.start(1, rate);
-  // The first ones load code that all others share.
-  const sockets = await openAll(server, connectionsAtOnce);
-  await sleep(1_000);
-  const before = server.memoryBytes;
-  const startedAt = performance.now();
-  while (sockets.length < connections + connectionsAtOnce) sockets.push(...(await openAll(server, connectionsAtOnce)));
-  const openedIn = performance.now() - startedAt;
-  await sleep(2_000);
-  const each = (server.memoryBytes - before) / connections;
-  const idleSeconds = Math.max(seconds, shortestIdleSeconds);
-  const cpuBefore = server.cpuSeconds;
-  const delaysBefore = await server.eventLoopDelays();
-  await sleep(idleSeconds * 1_000);
-  const cpu = ((server.cpuSeconds - cpuBefore) / idleSeconds) * 100;
-  const delays = difference(await server.eventLoopDelays(), delaysBefore);
-  for (const socket of sockets) socket.terminate();
-  return [
-    { what: `${connections} idle connections: main memory of the server for each`, value: `${(each / 1_024).toFixed(1)} KiB` },
-    { what: "opened in a second", value: (connections / (openedIn / 1_000)).toFixed(0) },
-    { what: "event-loop delay while idle, p99 / longest, below", value: `${bound(delays, 0.99)} / ${bound(delays, 1)}` },
-    { what: "CPU while idle, heartbeats included", value: `${cpu.toFixed(1)} % of a core` },
-  ];
-}
-
-/** What a cumulative histogram has counted between two readings. */
-function difference(after: ReadonlyMap<number, number>, before: ReadonlyMap<number, number>): ReadonlyMap<number, number> {
-  return new Map([...after].map(([upper, count]) => [upper, count - (before.get(upper) ?? 0)]));
-}
-
-/** The upper bound of the bucket in which a quantile lies. */
-function bound(histogram: ReadonlyMap<number, number>, quantile: number): string {
-  const total = histogram.get(Infinity) ?? 0;
-  const found = [...histogram].find(([, count]) => count >= quantile * total)?.[0] ?? Infinity;
-  return ms(found * 1_000);
 }
 
 async function streaming({ streams, rate, seconds }: StreamBenchOptions): Promise<Result[]> {
   await using server = await SyntheticServer.start(streams, rate);
-  const sockets = await openAll(server, streams);
+  const sockets = await Promise.all(Array.from({ length: streams }, () => openWebSocket(server.url)));
   await loadAll(server);
   const tokens = Math.round(rate * seconds);
   const delays: number[] = [];
@@ -97,12 +52,12 @@ async function streaming({ streams, rate, seconds }: StreamBenchOptions): Promis
       });
     });
   });
-  const cpuBefore = server.cpuSeconds;
+  const cpuBefore = cpuSeconds(server.pid);
   const clientBefore = process.cpuUsage();
   const startedAt = performance.now();
   await Promise.all(readers);
   const elapsed = (performance.now() - startedAt) / 1_000;
-  const cpu = ((server.cpuSeconds - cpuBefore) / elapsed) * 100;
+  const cpu = ((cpuSeconds(server.pid) - cpuBefore) / elapsed) * 100;
   const { user, system } = process.cpuUsage(clientBefore);
   const client = ((user + system) / 1e6 / elapsed) * 100;
   if (counted !== streams * tokens) throw new Error(`${counted} tokens arrived of ${streams * tokens}`);
@@ -126,18 +81,6 @@ async function loadAll({ url, models }: SyntheticServer): Promise<void> {
     return fetch(`${url}/v1/completions`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
   });
   for (const response of await Promise.all(asked)) if (!response.ok) throw new Error(await response.text());
-}
-
-async function openAll(server: SyntheticServer, count: number): Promise<WebSocket[]> {
-  const opened: WebSocket[] = [];
-  while (opened.length < count) {
-    const batch = Array.from({ length: Math.min(connectionsAtOnce, count - opened.length) }, () => {
-      return new WebSocket(`${server.url.replace("http", "ws")}/v1/stream`, "llamapod.v1", { perMessageDeflate: false });
-    });
-    await Promise.all(batch.map((socket) => once(socket, "open")));
-    opened.push(...batch);
-  }
-  return opened;
 }
 
 function ms(value: number): string {

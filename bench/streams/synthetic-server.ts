@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -77,30 +77,6 @@ export class SyntheticServer implements AsyncDisposable {
       });
     });
     return new SyntheticServer(url, models, child, folder);
-  }
-
-  /** What it takes of main memory now, its runners not included. */
-  get memoryBytes(): number {
-    const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8")) ?? [];
-    return Number(kilobytes) * 1_024;
-  }
-
-  /** Seconds of CPU that the server itself has used, its runners not included. */
-  get cpuSeconds(): number {
-    const stat = readFileSync(`/proc/${this.pid}/stat`, "utf8");
-    const [user = 0, system = 0] = stat
-      .slice(stat.lastIndexOf(")") + 2)
-      .split(" ")
-      .slice(11, 13)
-      .map(Number);
-    return (user + system) / 100;
-  }
-
-  /** How late timers of the event loop fired, as counts by the upper bound in seconds. */
-  async eventLoopDelays(): Promise<ReadonlyMap<number, number>> {
-    const text = await (await fetch(`${this.url}/metrics`)).text();
-    const buckets = text.matchAll(/^llamapod_event_loop_delay_seconds_bucket\{le="([^"]+)",process="server"\} (\d+)$/gm);
-    return new Map([...buckets].map(([, bound, count]) => [bound === "+Inf" ? Infinity : Number(bound), Number(count)]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
