@@ -33,18 +33,45 @@ test("a slot is free, goes on with the conversation of its scope that shares mos
       assert.equal(slot.busy, false);
       const shared = (candidate: Slot) => (candidate.scope === "a" ? commonPrefixLength(candidate.tokens, prompt) : 0);
       assert.equal(commonPrefix, shared(slot));
-      const continues = (candidate: Slot) => shared(candidate) * 2 > Math.min(candidate.length, prompt.length);
-      const continuing = free.filter(continues);
-      if (continuing.length > 0) {
-        assert.equal(commonPrefix, Math.max(...continuing.map(shared)));
-      } else if (free.some(({ length }) => length === 0)) {
-        assert.equal(slot.length, 0);
-      } else {
-        assert.equal(slot.lastUsed, Math.min(...free.map(({ lastUsed }) => lastUsed)));
+      const lost = slot.length - commonPrefix;
+      if (free.some(({ length }) => length === 0)) {
+        assert.ok(lost <= commonPrefix || commonPrefix === prompt.length, "nothing is overwritten where there is room");
       }
+      for (const other of free) {
+        const isWhole = shared(other) > 0 && (shared(other) === other.length || shared(other) === prompt.length);
+        if (isWhole) assert.ok(commonPrefix >= shared(other), "a conversation goes on where it is");
+      }
+      if (commonPrefix === 0 && lost > 0) assert.equal(slot.lastUsed, Math.min(...free.map(({ lastUsed }) => lastUsed)));
     }),
     { numRuns: 2_000 },
   );
+});
+
+/** A slot that holds these tokens, made up of as many of each kind as are given. */
+function holding(id: number, held: number[], lastUsed: number): Slot {
+  const slot = new Slot(id, 4_096);
+  slot.append(Uint32Array.from(held));
+  slot.lastUsed = lastUsed;
+  return slot;
+}
+
+const system = Array.from({ length: 500 }, () => 1);
+const talk = [...system, ...Array.from({ length: 1_000 }, () => 2)];
+const greeting = Uint32Array.from([...system, 3, 3, 3]);
+
+test("a short question that begins like somebody's long conversation leaves it where it is", () => {
+  const [long, empty] = [holding(0, talk, 2), holding(1, [], 0)];
+  assert.equal(chooseSlot([long, empty], "", greeting)?.slot, empty);
+  const old = holding(1, [4, 4, 4], 1);
+  assert.equal(chooseSlot([long, old], "", greeting)?.slot, old);
+});
+
+test("a conversation goes on in its slot, and so does one that is asked again", () => {
+  const [long, empty] = [holding(0, talk, 2), holding(1, [], 0)];
+  for (const prompt of [[...talk, 5, 5], talk.slice(0, 700)]) {
+    const choice = chooseSlot([long, empty], "", Uint32Array.from(prompt));
+    assert.deepEqual([choice?.slot, choice?.commonPrefix], [long, Math.min(prompt.length, talk.length)]);
+  }
 });
 
 const pendingPrefills = fc.uniqueArray(fc.record({ slot: fc.nat({ max: 15 }), remaining: fc.integer({ min: 1, max: 600 }) }), {

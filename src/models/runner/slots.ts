@@ -40,16 +40,18 @@ export interface SlotChoice {
 }
 
 /**
- * The free slot for a prompt: one that holds the same conversation's beginning, else an empty one, else the one that has
- * not been used for longest. A prefix counts as the same conversation when it is most of what the slot holds or of
- * what is asked; a system prompt in common is no reason to overwrite somebody's long conversation. Slots of another scope have
- * nothing in common with it: how fast an answer comes would tell what others have asked.
+ * The free slot for a prompt: one that holds the same conversation, else an empty one, else the one that has not been used for
+ * longest. It is the same conversation when most of what the slot holds goes on to be of use, or when all of the prompt is in it, as of one that is asked
+ * again. That most of a short prompt is in it is no reason to overwrite a long conversation: that is but the beginning all have
+ * in common. Slots of another scope have nothing in common with it: how fast an answer comes would tell what others have asked.
  */
 export function chooseSlot(slots: readonly Slot[], scope: string, prompt: Uint32Array): SlotChoice | undefined {
   const free = slots
     .filter((slot) => !slot.busy)
     .map((slot) => ({ slot, commonPrefix: slot.scope === scope ? commonPrefixLength(slot.tokens, prompt) : 0 }));
-  const continuing = free.filter(({ slot, commonPrefix }) => commonPrefix * 2 > Math.min(slot.length, prompt.length));
+  const continuing = free.filter(
+    ({ slot, commonPrefix }) => commonPrefix > 0 && (commonPrefix * 2 > slot.length || commonPrefix === prompt.length),
+  );
   const byPrefix = continuing.sort((a, b) => b.commonPrefix - a.commonPrefix || a.slot.lastUsed - b.slot.lastUsed);
   const byAge = free.sort((a, b) => Number(a.slot.length > 0) - Number(b.slot.length > 0) || a.slot.lastUsed - b.slot.lastUsed);
   return byPrefix[0] ?? byAge[0];
