@@ -18,6 +18,7 @@ export class Backoff {
   #failedStarts = 0;
   #deaths = 0;
   #resumeAt = 0;
+  #hasRecovered = false;
   #timer: NodeJS.Timeout | undefined;
 
   /**
@@ -26,6 +27,7 @@ export class Backoff {
    */
   failed(error: LlamapodError, mishap: Mishap, onRested: () => void): void {
     this.#error = error;
+    this.#hasRecovered = false;
     if (mishap === "death") this.#deaths++;
     else this.#failedStarts = Math.max(mishap === "refused" ? toleratedFailures : 0, this.#failedStarts + 1);
     const failures = mishap === "death" ? this.#deaths : this.#failedStarts;
@@ -38,9 +40,10 @@ export class Backoff {
     }, delayMs);
   }
 
-  /** It could be loaded: that breaks the row of failed starts. */
+  /** It could be loaded: that breaks the row of failed starts. How often it has died counts on, until it has answered. */
   loaded(): void {
     this.#failedStarts = 0;
+    this.#hasRecovered = true;
   }
 
   get resting(): boolean {
@@ -61,6 +64,11 @@ export class Backoff {
     const retryAfterMs = Math.max(1_000, Math.round(this.#resumeAt - performance.now()));
     const { code, message } = this.#error ?? new LlamapodError("model_load_failed", "The model cannot be loaded.");
     return new LlamapodError(code, message, { param: "model", retryAfterMs });
+  }
+
+  /** Why it cannot be used now, if it has not been loaded again since. */
+  get failure(): LlamapodError | undefined {
+    return this.#hasRecovered ? undefined : this.error;
   }
 }
 

@@ -89,7 +89,7 @@ export class ModelBoard {
       runner: resident?.runner.state,
       isAwaited: isWanted || this.#loads.isEstimating(entry.id),
       waitsFor: isWanted ? this.#residents.closing : [],
-      failure: this.#loads.backoffs.get(entry.id)?.error,
+      failure: this.#loads.backoffs.get(entry.id)?.failure,
     });
   }
 }

@@ -102,7 +102,7 @@ export class Pool {
   /**
    * The catalogue's entry for a request, ready to be asked for.
    *
-   * @throws {LlamapodError} `model_not_found`, or `model_load_failed` where the file is no usable model
+   * @throws {LlamapodError} `model_not_found`, or `model_file_invalid` where the file is no usable model
    */
   async resolve(modelId: string | undefined): Promise<CatalogueEntry> {
     const entry = await this.find(modelId);

@@ -21,6 +21,7 @@ const table = {
   model_not_downloaded: { status: 404, type: "not_found_error", retryable: false },
   pull_failed: { status: 502, type: "server_error", retryable: true },
   model_load_failed: { status: 503, type: "server_error", retryable: true },
+  model_file_invalid: { status: 422, type: "invalid_request_error", retryable: false },
   insufficient_memory: { status: 422, type: "invalid_request_error", retryable: false },
   template_error: { status: 400, type: "invalid_request_error", retryable: false },
   context_length_exceeded: { status: 400, type: "invalid_request_error", retryable: false },

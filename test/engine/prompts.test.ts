@@ -146,6 +146,21 @@ for (const family of families) {
   });
 }
 
+const formatOf: Record<Family, { name: string; begin: string }> = {
+  qwen2: { name: "chatml", begin: "" },
+  llama: { name: "llama-3", begin: "<|begin_of_text|>" },
+  gemma2: { name: "gemma", begin: "<bos>" },
+  gpt2: { name: "gpt-sw3", begin: "<s>" },
+};
+
+for (const family of families) {
+  test(`${family}: the format that files without a template get is the published one, to the character`, () => {
+    const { name, begin } = formatOf[family];
+    const template = new ChatTemplate(chatFormat(name, new Set()).template, { beginText: begin, endText: "" });
+    assert.equal(template.render(turnsOf(conversation)), expected[family]);
+  });
+}
+
 test("messages of one role in a row are merged where the template wants turns to alternate", () => {
   const { template } = chatFormat(undefined, new Set(["<start_of_turn>"]));
   const gemma = new ChatTemplate(template, { beginText: "<bos>", endText: "<eos>" });

@@ -401,6 +401,22 @@ test("the active model has its room although its first start has failed", async 
   await world.ready("a");
 });
 
+test("a model that was loaded again after its runner had died is as well as before when it makes room", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
+  await world.estimateAll();
+  const first = await world.serve("a");
+  first.die();
+  await world.pass(1_000);
+  await world.ready("a");
+  const job = world.ask("b");
+  await world.pass(10_000);
+  const old = world.runners.find(({ model, isThere }) => model === "a" && isThere);
+  old?.leave();
+  await world.ready("b");
+  world.end(job);
+  assert.equal(world.pool.models.find(({ id }) => id === "a")?.state, "available");
+});
+
 test("an estimate that hangs delays no other", async () => {
   using world = new PoolWorld({ a: 1, b: 1 });
   world.hang("1-a");

@@ -43,6 +43,19 @@ describe("sampling, as a request asks for it", () => {
     assert.equal(new Set([await greedy(), ...texts]).size, 1 + seeds.length);
   });
 
+  test("the greatest seed is one like any other", async () => {
+    const [first, second] = [
+      await textOf({ temperature: hot, seed: 0xffff_ffff }),
+      await textOf({ temperature: hot, seed: 0xffff_ffff }),
+    ];
+    assert.equal(first, second);
+  });
+
+  test("without a seed each answer is another one", async () => {
+    const texts = [await textOf({ temperature: hot }), await textOf({ temperature: hot })];
+    assert.equal(new Set(texts).size, 2);
+  });
+
   const narrow = [
     { what: "top_k 1", fields: { top_k: 1 } },
     { what: "a top_p below the likeliest token", fields: { top_p: 1e-6 } },

@@ -73,7 +73,7 @@ export async function readModelHeader({ fileName, paths }: ModelFile): Promise<G
     const announced = metadataNumber(first, "split.count") ?? 1;
     if (announced > 1 && announced !== paths.length) {
       const message = `${fileName} is one of ${announced} parts, but its name does not say so: give the parts the names that they came with, ending in -00001-of-${String(announced).padStart(5, "0")}.gguf.`;
-      return new LlamapodError("model_load_failed", message);
+      return new LlamapodError("model_file_invalid", message);
     }
     const sum = (total: number, value: number) => total + value;
     return {

@@ -39,7 +39,7 @@ const limits = {
 
 const firstReadBytes = 1024 * 1024;
 
-/** @throws {LlamapodError} `model_load_failed`, naming the file and what is wrong with it. */
+/** @throws {LlamapodError} `model_file_invalid`, naming the file and what is wrong with it; `model_load_failed` if it cannot be opened */
 export async function readGgufHeader(path: string): Promise<GgufHeader> {
   await using file = await open(path, "r").catch((cause: unknown) => {
     throw new LlamapodError("model_load_failed", `${basename(path)} cannot be opened: ${codeOf(cause)}.`, { cause });
@@ -55,7 +55,7 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
       const canReadMore = prefix.length < Math.min(size, limits.headerBytes);
       if (thrown instanceof EndOfBytes && canReadMore) continue;
       const reason = thrown instanceof EndOfBytes ? endReason(size) : reasonOf(thrown);
-      throw new LlamapodError("model_load_failed", `${basename(path)} is not a usable GGUF file: ${reason}.`, { cause: thrown });
+      throw new LlamapodError("model_file_invalid", `${basename(path)} is not a usable GGUF file: ${reason}.`, { cause: thrown });
     }
   }
 }

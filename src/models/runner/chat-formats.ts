@@ -25,10 +25,8 @@ const gemma = `{{ bos_token }}{% for message in messages %}{% if message.role ==
 {% endfor %}{% if add_generation_prompt %}<start_of_turn>model
 {% endif %}`;
 
-const gptSw3 = `<|endoftext|><s>{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}
-{{ 'Bot' if message.role == 'assistant' else 'User' }}: {{ message.content | trim }}
-<s>{% endfor %}{% if add_generation_prompt %}
-Bot:{% endif %}`;
+const gptSw3 = `<|endoftext|><s>{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}\
+{{ 'Bot' if message.role == 'assistant' else 'User' }}: {{ message.content | trim }}<s>{% endfor %}{% if add_generation_prompt %}Bot:{% endif %}`;
 
 /** Formats for files that bring no template, known by a control token of the vocabulary. */
 const formats: readonly (ChatFormat & { readonly controlToken: string })[] = [

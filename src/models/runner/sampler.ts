@@ -4,6 +4,9 @@ import type { NativeGrammarState, NativeSampler, NativeSamplerConfig } from "./b
 /** How many of the latest tokens the penalties look at, as in llama.cpp's own tools. */
 const penaltyWindow = 64;
 
+/** Above it llama.cpp has a number that stands for chance. */
+const greatestSeed = 0xffff_fffe;
+
 /** What keeps the choice to the texts of a grammar. */
 export interface Constraint {
   readonly state: NativeGrammarState;
@@ -27,7 +30,7 @@ export class Sampler {
     this.native = native;
     this.isConstrained = constraint !== undefined;
     this.#penalizes = repeatPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
-    this.#config = { temperature, topP, topK, minP, seed };
+    this.#config = { temperature, topP, topK, minP, seed: Math.min(seed, greatestSeed) };
     if (this.#penalizes) {
       this.#config = {
         ...this.#config,
