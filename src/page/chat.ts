@@ -50,7 +50,7 @@ export class Chat {
     this.#events = events;
     this.#client = new StreamClient(parts.surroundings, {
       connection: (state) => events.connectionChanged(state),
-      hello: (message) => this.#setModels(modelsOf(message)),
+      hello: (message) => this.#greeted(modelsOf(message)),
       model: (message) => this.#setModels(withChange(this.#models, message)),
       generation: (generation) => this.#generationChanged(generation),
       error: ({ message }) => events.refused(message),
@@ -75,9 +75,11 @@ export class Chat {
 
   /** Shows what this tab had before a reload, and goes on with what was being answered. */
   start(): void {
-    const { turns, running } = this.#parts.saved.load();
+    const { turns, running, model } = this.#parts.saved.load();
     this.#turns = turns;
     this.#running = running;
+    this.#chosen = model;
+    if (running !== undefined) this.#turns[turns.length - 1] = this.#answerOf(running);
     this.#events.turnsChanged();
     if (running === undefined) this.#client.connect();
     else this.#client.continue(running);
@@ -109,6 +111,7 @@ export class Chat {
 
   choose(model: string): void {
     this.#chosen = model;
+    this.#parts.saved.saveModel(model);
     this.#events.modelsChanged();
   }
 
@@ -152,7 +155,7 @@ export class Chat {
       this.#ttftMs ??= this.#parts.surroundings.nowMs() - this.#sentAtMs;
     }
     const ended = hasEnded(generation);
-    const answer = answerOf({ ...generation, ...this.#modelOf(generation) }, this.#ttftMs);
+    const answer = this.#answerOf(generation);
     this.#running = ended ? undefined : generation;
     this.#turns[this.#turns.length - 1] = answer;
     if (ended) {
@@ -166,11 +169,17 @@ export class Chat {
     this.#events.answerChanged(answer);
   }
 
-  /** Until the server has said which model answers, the one that was selected. */
-  #modelOf(generation: Generation): { model?: string } {
+  /** Until the server has said which model answers, it is the one that was selected. */
+  #answerOf(generation: Generation): AnswerTurn {
     const last = this.#turns.at(-1);
     const model = generation.model ?? (last?.role === "assistant" ? last.model : undefined);
-    return model === undefined ? {} : { model };
+    return answerOf({ ...generation, ...(model !== undefined && { model }) }, this.#ttftMs);
+  }
+
+  /** A model that is no longer there is not asked any more. */
+  #greeted(models: Model[]): void {
+    if (!models.some(({ id }) => id === this.#chosen)) this.#chosen = undefined;
+    this.#setModels(models);
   }
 
   #setModels(models: Model[]): void {

@@ -86,6 +86,17 @@ describe("the chat page in Chromium", { skip: browserMissing, timeout: 600_000 }
     deepEqual(chat.faults, []);
   });
 
+  it("shows at once after a reload what it had of an answer, however long the rest takes", async () => {
+    await using cable = await Cable.to(service.url);
+    await using chat = await ChatPage.open(browser, cable.url, settings);
+    cable.isSlow = true;
+    await chat.ask(question);
+    await chat.streaming();
+    await chat.page.routeWebSocket(/v1\/stream/, () => undefined);
+    await chat.page.reload({ waitUntil: "commit" });
+    await chat.streaming();
+  });
+
   it("completes an answer whose connection was cut again and again", async () => {
     await using cable = await Cable.to(service.url);
     await using chat = await ChatPage.open(browser, cable.url, settings);

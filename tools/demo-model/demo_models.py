@@ -24,7 +24,7 @@ english = DemoModel(
     name="llamapod demo",
     description="Built-in demo of llamapod: answers questions about llamapod in English, and nothing else.",
     language="en",
-    shape=Shape("llama", vocabulary=4096, context=2048, width=256, layers=3, heads=4, key_value_heads=2, feed_forward=512),
+    shape=Shape("llama", vocabulary=4096, context=2048, width=320, layers=3, heads=5, key_value_heads=5, feed_forward=640),
     steps=6600,
     peak_learning_rate=2e-3,
 )
