@@ -107,6 +107,21 @@ describe("the step loop", () => {
   });
 });
 
+test("a batch holds its slots in ascending order also where the answer that came last has the first one", async () => {
+  using loaded = await Loaded.family("qwen2", { slots: 2 });
+  const first = loaded.answer(`${story} A`, { maxTokens: 3 });
+  const long = loaded.answer(`${story} B`, { id: "long", maxTokens: 60 });
+  const late = await first.then(() => loaded.answer(`${story} C`, { id: "late", maxTokens: 20 }));
+  assert.deepEqual([late.slot, (await long).slot], [0, 1]);
+  const both = loaded.steps.filter(({ outputs }) => outputs.length === 2 && outputs.some(({ id }) => id === "late"));
+  assert.ok(both.length >= 10, `${both.length} steps with both answers`);
+  for (const { outputs } of both)
+    assert.deepEqual(
+      outputs.map(({ id }) => id),
+      ["late", "long"],
+    );
+});
+
 test("conversations keep their slots, and the one that was left longest gives way", async () => {
   using loaded = await Loaded.family("llama", { slots: 2 });
   const first = await loaded.answer(`${story}. Its name was Rufus.`);
