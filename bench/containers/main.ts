@@ -2,9 +2,9 @@ import { availableParallelism } from "node:os";
 import { skip } from "../../test/podman/podman.ts";
 import { median } from "../client/statistics.ts";
 import { measure, type Figures } from "./measure.ts";
-import { bareHost, container, onConnection, type Way } from "./ways.ts";
+import { bareHost, container, docker, onConnection, works, type Way } from "./ways.ts";
 
-/** What a container costs: the same server on the bare host, and under rootless Podman. Takes the user and image of `test/podman/run`. */
+/** What a container costs: the same server on the bare host, under rootless Podman, and under Docker where it runs. Takes the user and image of `test/podman/run`. */
 
 export interface ContainerBenchOptions {
   readonly model: string;
@@ -22,9 +22,14 @@ const rows: readonly { readonly what: string; readonly of: (figures: Figures) =>
 export async function benchContainers({ model, rounds, port }: ContainerBenchOptions): Promise<void> {
   if (skip !== false) throw new Error(`This ${skip}, then LLAMAPOD_TEST_PODMAN_USER=llamapod-test.`);
   const settings = { threads: availableParallelism(), model };
+  const rootlessNetwork = (await works("pasta", "--version")) ? "pasta" : "slirp4netns";
   const ways = [
     bareHost(settings),
-    container("published port", settings, (at) => ["--publish", `127.0.0.1:${at}:8080`]),
+    container(`published port, ${rootlessNetwork}`, settings, (at) => [
+      `--network=${rootlessNetwork}`,
+      "--publish",
+      `127.0.0.1:${at}:8080`,
+    ]),
     container("host's network", settings, (at) => [
       "--network=host",
       "--env=LLAMAPOD_HOST=127.0.0.1",
@@ -32,6 +37,7 @@ export async function benchContainers({ model, rounds, port }: ContainerBenchOpt
     ]),
     container("bridge", settings, (at) => ["--network=bridge", "--publish", `127.0.0.1:${at}:8080`]),
     container("socket activation, no network", settings, () => ["--network=none"], onConnection),
+    ...((await works("docker", "info")) ? [docker(settings)] : []),
   ];
   const measured = new Map<Way, Figures[]>(ways.map((way) => [way, []]));
   for (let round = 0; round < rounds; round++) {

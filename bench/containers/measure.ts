@@ -18,13 +18,18 @@ export interface Figures {
 export const answerTokens = 128;
 export const connections = 8;
 const rateSeconds = 3;
+const startLimitMs = 120_000;
 
 /** One run of the server from its start to its end. */
 export async function measure(way: Way, port: number, model: string): Promise<Figures> {
   const beganAt = performance.now();
   const started = await way.start(port);
   try {
-    await until(async () => (await fetch(`http://127.0.0.1:${port}/health/ready`).catch(() => undefined))?.ok === true);
+    await until(async () => {
+      if (performance.now() > beganAt + startLimitMs)
+        throw new Error(`${way.name}: the server is not ready after ${startLimitMs / 1_000} s`);
+      return (await fetch(`http://127.0.0.1:${port}/health/ready`).catch(() => undefined))?.ok === true;
+    });
     const first = await ask(port, model, 1);
     const startMs = (first.chunks[0]?.at ?? Number.NaN) - beganAt;
     const { chunks, usage } = await ask(port, model, answerTokens);

@@ -1,8 +1,10 @@
 import { once } from "node:events";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
 import { asUser, hardening, image, podman, realModels, realModelsFolder } from "../../test/podman/podman.ts";
 
+const execute = promisify(execFile);
 const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 const containerName = "llamapod-bench";
 
@@ -82,3 +84,31 @@ export function container(name: string, settings: Settings, network: (port: numb
     },
   };
 }
+
+/** The other engine, as it is run mostly: by root, with the same rights taken away. */
+export function docker(settings: Settings): Way {
+  return {
+    name: "Docker",
+    start: async (port) => {
+      const options = [...withoutPodmansOwn(hardening), await realModels(), "--publish", `127.0.0.1:${port}:8080`];
+      await execute("docker", ["run", "--detach", "--name", containerName, ...options, image, ...argumentsOf(settings)]);
+      return {
+        pid: async () => Number((await execute("docker", ["inspect", "--format", "{{.State.Pid}}", containerName])).stdout),
+        stop: async () => {
+          await execute("docker", ["stop", "--time", "20", containerName]);
+          await execute("docker", ["rm", "--volumes", containerName]);
+        },
+      };
+    },
+  };
+}
+
+const withoutPodmansOwn = (options: readonly string[]) =>
+  options.filter((option) => !/^--(userns|read-only-tmpfs)=/.test(option));
+
+/** Whether the program is there and does what it is asked for first. */
+export const works = (program: string, ...args: readonly string[]) =>
+  execute(program, args).then(
+    () => true,
+    () => false,
+  );
