@@ -84,6 +84,14 @@ test("a runner loads, becomes ready, and stops when it is asked to", async () =>
   assert.deepEqual(states, ["prepared", "loading", "warming", "ready", "draining", "stopped"]);
 });
 
+test("a runner that does not stop when it is asked to is killed", { timeout: 60_000 }, async () => {
+  const { runner, until } = await start(await tinyModel("gpt2"));
+  await until("ready");
+  process.kill(runner.pid ?? 0, "SIGSTOP");
+  await runner.stop(200);
+  assert.equal(runner.state.name, "stopped");
+});
+
 test("a runner that has given its model up holds its memory no more, and loads another one", async () => {
   const { runner, states, until, load } = await start(await tinyModel("qwen2"));
   await until("ready");
