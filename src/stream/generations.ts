@@ -197,12 +197,18 @@ export class Generations {
     this.#entries.get(keyOf(owner, id))?.readers.joined(connection, reader);
   }
 
-  /** Who reads over this connection has everything up to `seq`: a complete log that all have need not be kept any longer. */
-  acknowledge(owner: string, id: string, connection: symbol, seq: number): void {
+  /**
+   * Who reads over this connection has everything up to `seq`: a complete log that all have need not be kept any longer.
+   *
+   * @returns whether that is the end of a reading
+   */
+  acknowledge(owner: string, id: string, connection: symbol, seq: number): boolean {
     const key = keyOf(owner, id);
     const entry = this.#entries.get(key);
-    if (entry?.generation.hasEnded !== true || seq < entry.generation.lastSeq) return;
-    if (entry.readers.left(connection) && entry.readers.isEmpty) this.#forget(key);
+    if (entry?.generation.hasEnded !== true || seq < entry.generation.lastSeq) return false;
+    if (!entry.readers.left(connection)) return false;
+    if (entry.readers.isEmpty) this.#forget(key);
+    return true;
   }
 
   async #submit(owner: string, entry: Entry, request: GenerationRequest): Promise<void> {

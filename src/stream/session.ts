@@ -116,11 +116,8 @@ export class Session implements SocketSession {
       id = addressed.safeParse(value).data?.id;
       const message = validate(value);
       type = message.type;
-      if (message.type === "ack") {
-        if (!this.#conduct.takeAcknowledgement()) return;
-      } else {
-        this.#conduct.take();
-      }
+      // Those of a client that reads fast would leave nothing for what it asks.
+      if (message.type !== "ack") this.#conduct.take();
       this.#handle(message);
     } catch (thrown) {
       this.#complain(toLlamapodError(thrown), id);
@@ -152,7 +149,10 @@ export class Session implements SocketSession {
         this.#resume(message);
         break;
       case "ack":
-        generations.acknowledge(this.#caller.id, message.id, this.#connection, message.seq);
+        // One that ends a reading frees memory, and there is no more than one for each answer that was asked for.
+        if (!generations.acknowledge(this.#caller.id, message.id, this.#connection, message.seq)) {
+          this.#conduct.takeAcknowledgement();
+        }
         break;
       case "cancel":
         generations.cancel(this.#caller.id, message.id);
