@@ -103,6 +103,13 @@ async function listenOn(server: Server, options: ListenOptions): Promise<number>
   server.listen(options);
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
+
+  /** Lets a `close` that is under way be patient no longer. */
+  hurry(): void {
+    setTimeout(() => {
+      this.http.closeAllConnections();
+    }, closeGraceMs).unref();
+  }
 }
 
 /** A connection whose response has ended is closed as soon as that is seen. */
