@@ -42,6 +42,8 @@ export class Listener {
     this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context, responder));
     this.http.maxConnections = maxConnections + spareConnections;
     this.#sockets = new WebSockets(this.http, context, responder);
+    // Headers have a size. Those beyond a number would be left out, without a word.
+    this.http.maxHeadersCount = 0;
     this.#createMetricsServer = () => createServer(timeouts, createMetricsApp(context));
   }
 

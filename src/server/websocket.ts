@@ -13,6 +13,7 @@ import { keepAlive } from "./heartbeat.ts";
 import type { Responder } from "./openai/responses/responder.ts";
 import { ResponsesSession } from "./openai/responses/session.ts";
 import { errorEnvelope } from "./problem.ts";
+import { asksForWebSocket, passOverUpgrade } from "./passed-over-upgrade.ts";
 import { SocketTransport } from "./socket-transport.ts";
 
 /** The WebSockets that are served, by path. */
@@ -67,7 +68,8 @@ export class WebSockets {
     });
     context.metrics.connections.observe(() => this.#measure());
     server.on("upgrade", (request, socket, head) => {
-      this.#upgrade(request, socket, head);
+      if (asksForWebSocket(request)) this.#upgrade(request, socket, head);
+      else passOverUpgrade(server, request, socket, head);
     });
   }
 
