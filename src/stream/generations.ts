@@ -8,6 +8,7 @@ import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import type { AnswerFormat, Prompt, Sampling } from "../protocol/request.ts";
 import { CallReader } from "./calls/call-reader.ts";
 import { Generation, type Origin } from "./generation.ts";
+import { logMistake } from "./mistakes.ts";
 import { Readers } from "./readers.ts";
 import { checkRequest } from "./request-limits.ts";
 
@@ -155,7 +156,9 @@ export class Generations {
     };
     this.#entries.set(key, entry);
     this.#submit(owner, entry, request).catch((thrown: unknown) => {
-      generation.failed(toLlamapodError(thrown));
+      const error = toLlamapodError(thrown);
+      logMistake(this.#log, error, { request_id: origin.requestId, generation: id });
+      generation.failed(error);
     });
     return generation;
   }

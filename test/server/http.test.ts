@@ -55,6 +55,12 @@ describe("HTTP", () => {
       }
     });
 
+    test("nested without end: 400", async () => {
+      const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
+      const text = `{"messages": [{"role": "assistant", "content": "x", "parsed": ${deep}}]}`;
+      assertEnvelope(await post(chat).type("json").send(text), 400, "invalid_message");
+    });
+
     test("another content type, or none: 415", async () => {
       assertEnvelope(await post(chat).type("text/plain").send(JSON.stringify(body)), 415, "unsupported_media_type");
       assertEnvelope(await post(chat).type("form").send({ messages: "x" }), 415, "unsupported_media_type");
