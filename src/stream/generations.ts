@@ -214,6 +214,16 @@ export class Generations {
     return true;
   }
 
+  /** Who reads over this connection is gone for good: the answer ends, and for such a reader no log need be kept. */
+  abandon(owner: string, id: string, connection: symbol): void {
+    this.cancel(owner, id);
+    const key = keyOf(owner, id);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    entry.readers.left(connection);
+    if (entry.generation.hasEnded && entry.readers.isEmpty) this.#forget(key);
+  }
+
   async #submit(owner: string, entry: Entry, request: GenerationRequest): Promise<void> {
     const { id: modelId, definition } = await this.#pool.resolve(request.model);
     // Raw text is continued as it is, without turns that could end; an answer in a given form may hold what ends other ones.
@@ -260,12 +270,16 @@ export class Generations {
   #keep(key: string): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
+    if (entry.readers.isEmpty) {
+      this.#forget(key);
+      return;
+    }
     clearTimeout(entry.timer);
     entry.timer = setTimeout(() => {
       this.#forget(key);
     }, this.#settings.retentionMs).unref();
     const ended = [...this.#entries.values()].filter(({ generation }) => generation.hasEnded).length;
-    if (ended > keptLogs) this.#forgetOldest();
+    if (ended > keptLogs) this.#forgetOldest(() => 1);
   }
 
   #forget(key: string): void {
@@ -283,11 +297,11 @@ export class Generations {
     this.#bytes -= generation.bytes;
   }
 
-  /** Beyond the budget ended logs go, the oldest first; where that is not enough, the largest answer under way ends. */
+  /** Beyond the budget ended logs go; where that is not enough, the largest answer under way ends. */
   #makeRoom(): void {
     const { maxTotalLogBytes } = this.#settings.limits;
     while (this.#bytes > maxTotalLogBytes) {
-      if (this.#forgetOldest()) continue;
+      if (this.#forgetOldest(({ generation }) => generation.bytes)) continue;
       const largest = this.#active().reduce((most, entry) => (entry.generation.bytes > most.generation.bytes ? entry : most));
       const message = "All answers together take more of the server's memory than it has for them, and this is the longest one.";
       largest.generation.failed(new LlamapodError("overloaded", message, { retryAfterMs: retryAfterFullMs }));
@@ -295,14 +309,20 @@ export class Generations {
     }
   }
 
-  /** @returns whether there was one */
-  #forgetOldest(): boolean {
-    for (const [key, { generation }] of this.#entries) {
-      if (!generation.hasEnded) continue;
-      this.#forget(key);
-      return true;
-    }
-    return false;
+  /**
+   * Of those that have ended, and of the owner whose ones weigh most: nobody's answers push out another's.
+   *
+   * @returns whether there was one
+   */
+  #forgetOldest(weigh: (entry: Entry) => number): boolean {
+    const ended = [...this.#entries].filter(([, { generation }]) => generation.hasEnded);
+    const weights = new Map<string, number>();
+    for (const [, entry] of ended) weights.set(entry.owner, (weights.get(entry.owner) ?? 0) + weigh(entry));
+    const heaviest = Math.max(...weights.values());
+    const oldest = ended.find(([, { owner }]) => weights.get(owner) === heaviest);
+    if (oldest === undefined) return false;
+    this.#forget(oldest[0]);
+    return true;
   }
 }
 

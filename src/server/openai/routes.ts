@@ -100,8 +100,7 @@ async function answer(
   // Here, unlike on the WebSocket, a client that goes away wants no more, unless it said so: the official clients abort so.
   if (detachment === undefined) {
     response.on("close", () => {
-      generations.cancel(owner, id);
-      generations.acknowledge(owner, id, connection, generation.lastSeq);
+      generations.abandon(owner, id, connection);
     });
   }
   const options = {
