@@ -107,6 +107,7 @@ async function answer(
     model: body.model ?? pool.activeModel ?? "",
     rendering,
     includeUsage: body.stream_options?.include_usage ?? false,
+    isResumable: detachment !== undefined,
     created: Math.floor(Date.now() / 1_000),
     stallSeconds: limits.stallSeconds,
   };
