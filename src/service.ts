@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
 import { ConfigError, type Config } from "./config.ts";
@@ -34,7 +35,9 @@ export class Service {
   readonly #generations: Generations;
   readonly #listener: Listener;
   readonly #drainSeconds: number;
-  #hurry = false;
+  readonly #hurry = new AbortController();
+  /** Resolves when `stop` is to wait no longer. */
+  readonly #hurried: Promise<unknown> = once(this.#hurry.signal, "abort");
 
   private constructor(
     url: string,
@@ -137,14 +140,23 @@ export class Service {
     this.#pool.drain();
     this.#listener.notifyDraining(this.#drainSeconds * 1_000);
     const deadline = performance.now() + this.#drainSeconds * 1_000;
-    while (this.#isBusy && performance.now() < deadline && !this.#hurry) {
+    while (this.#isBusy && performance.now() < deadline && !this.#isHurried) {
       await new Promise((resolve) => setTimeout(resolve, drainCheckMs));
     }
     // In this order: what the pool ends is still told to its readers.
-    const restMs = this.#hurry ? 0 : Math.max(0, deadline - performance.now());
-    await Promise.all([this.#pool.close(), this.#listener.close(restMs)]);
+    const closed = Promise.all([this.#pool.close(), this.#listener.close(deadline - performance.now())]);
+    await Promise.race([closed, this.#hurried]);
+    if (this.#isHurried) {
+      this.#pool.kill();
+      this.#listener.hurry();
+    }
+    await closed;
     this.#metrics.close();
-    await this.#tracing.close();
+    await Promise.race([this.#tracing.close(), this.#hurried]);
+  }
+
+  get #isHurried(): boolean {
+    return this.#hurry.signal.aborted;
   }
 
   /** Whether an answer is made, or still on its way to a reader. */
@@ -152,9 +164,9 @@ export class Service {
     return this.#generations.activeCount > 0 || this.#generations.lateCount > 0 || this.#listener.bufferedBytes > 0;
   }
 
-  /** Lets a `stop` that is under way wait no longer. */
+  /** Lets a `stop` that is under way wait no longer, whatever for. */
   hurry(): void {
-    this.#hurry = true;
+    this.#hurry.abort();
   }
 }
 

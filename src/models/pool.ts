@@ -203,6 +203,11 @@ export class Pool {
     await Promise.all([this.#spares.close(), this.#residents.stopped()]);
   }
 
+  /** Lets a `close` that is under way wait for no runner that has a model. */
+  kill(): void {
+    for (const { runner } of this.#residents.all) runner.kill();
+  }
+
   #request(kind: "switch" | "load", { id }: CatalogueEntry): Operation {
     if (this.#phase !== "open") throw draining();
     // Whoever asks wants it tried again.

@@ -1,22 +1,13 @@
 import { z } from "zod";
+import { isDeeper } from "./nesting.ts";
 
 /** Values in values; what is deeper is no schema that anybody wrote. */
 const deepestSchema = 64;
 
-/** @returns whether no value is deeper than that, found without recursion */
-function isShallow(schema: unknown): boolean {
-  let level = [schema];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > deepestSchema) return false;
-    level = level.flatMap((value) => (typeof value === "object" && value !== null ? Object.values(value) : []) as unknown[]);
-  }
-  return true;
-}
-
 /** JSON Schema. Which of it can be enforced is decided where its grammar is made. */
 export const jsonSchema = z
   .record(z.string(), z.unknown(), { error: "must be a JSON Schema: an object" })
-  .refine(isShallow, `is nested deeper than ${deepestSchema} levels`);
+  .refine((schema) => !isDeeper(schema, deepestSchema), `is nested deeper than ${deepestSchema} levels`);
 
 export type JsonSchema = z.output<typeof jsonSchema>;
 

@@ -14,7 +14,9 @@ export interface Limits {
   readonly maxTokens: number;
   readonly maxStopStrings: number;
   readonly maxSchemaBytes: number;
+  readonly graceSeconds: number;
   readonly maxGraceSeconds: number;
+  readonly retentionSeconds: number;
   readonly maxLogBytes: number;
   readonly maxTotalLogBytes: number;
   readonly maxBufferedBytes: number;
@@ -23,6 +25,7 @@ export interface Limits {
   readonly idleSeconds: number;
   readonly headerSeconds: number;
   readonly bodySeconds: number;
+  readonly drainSeconds: number;
 }
 
 /** What happens beyond each limit: an error code, an HTTP status that Node.js gives, a close code, or several of them. */
@@ -41,7 +44,9 @@ export const beyond = {
   maxTokens: "`max_tokens_exceeded`",
   maxStopStrings: "`too_many_stop_strings`",
   maxSchemaBytes: "`schema_too_large`",
+  graceSeconds: "`done`, `cancelled`",
   maxGraceSeconds: "`grace_too_long`",
+  retentionSeconds: "`resume_expired`",
   maxLogBytes: "`answer_too_long`",
   maxTotalLogBytes: "`overloaded`",
   maxBufferedBytes: "1013",
@@ -50,6 +55,7 @@ export const beyond = {
   idleSeconds: "4408",
   headerSeconds: "408",
   bodySeconds: "408",
+  drainSeconds: "`draining`, 1001",
 } as const satisfies Record<keyof Limits, string>;
 
 /** As `hello` has them. */

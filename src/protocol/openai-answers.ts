@@ -15,6 +15,12 @@ const usage = z.object({
 });
 
 const common = { id: z.string(), created: z.int(), model: z.string() };
+/** llamapod's own. */
+const ofLastChunk = {
+  timings: timings.optional(),
+  /** Of the whole text in UTF-8, hexadecimal, where the answer can be resumed. */
+  text_sha256: z.string().optional(),
+};
 const choiceFields = { index: z.literal(0), logprobs: z.null() };
 
 export const chatCompletion = z.object({
@@ -53,7 +59,7 @@ export const chatCompletionChunk = z.object({
     }),
   ),
   usage: usage.optional(),
-  timings: timings.optional(),
+  ...ofLastChunk,
 });
 
 export const completion = z.object({
@@ -69,7 +75,7 @@ export const completionChunk = z.object({
   object: z.literal("text_completion"),
   choices: z.array(z.object({ ...choiceFields, text: z.string(), finish_reason: finishReason.nullable() })),
   usage: usage.optional(),
-  timings: timings.optional(),
+  ...ofLastChunk,
 });
 
 export const model = z.object({

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { LlamapodError } from "./errors.ts";
 import { lengthFields, messages, responseFormat, samplingFields } from "./request.ts";
 import { checkTools, toolFields } from "./tools.ts";
-import { issueToError } from "./validation.ts";
+import { checkNesting, issueToError } from "./validation.ts";
 
 /**
  * The requests of OpenAI's HTTP API that are answered here. A field that would change the answer and is not supported
@@ -84,6 +84,7 @@ export function parseRequest<Schema extends z.ZodType>(schema: Schema, body: unk
   }
   const { data, error } = schema.safeParse(withoutNulls(body));
   if (error !== undefined) throw issueToError(error);
+  checkNesting(data);
   return data;
 }
 

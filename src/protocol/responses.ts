@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { errorCodes } from "./errors.ts";
 import { jsonSchema, schemaFields } from "./json-schema.ts";
 import { lengthFields, samplingFields } from "./request.ts";
 import { checkTools, flatToolFields, functionCallItem, toolCallId } from "./tools.ts";
@@ -129,6 +130,21 @@ export const responseCreate = z
     stream_id: z.string().min(1).max(64).optional(),
   })
   .superRefine(toolsFit);
+
+/** What comes back, each an event as OpenAI's clients know it. */
+export const responseEvent = z.object({
+  type: z.string().startsWith("response."),
+  sequence_number: z.int(),
+  stream_id: z.string().optional(),
+});
+
+/** The refusal of a request, or of a message that is none. */
+export const responseError = z.object({
+  type: z.literal("error"),
+  status: z.int(),
+  error: z.object({ type: z.string(), code: z.enum(errorCodes), message: z.string(), param: z.string().nullable() }),
+  stream_id: z.string().optional(),
+});
 
 export type TextFormat = z.output<typeof textFormat>;
 export type InputItem = z.output<typeof item>;

@@ -5,6 +5,7 @@ import type { ServerContext } from "./context.ts";
 import { createApp } from "./app.ts";
 import { createMetricsApp } from "./metrics-route.ts";
 import { Responder } from "./openai/responses/responder.ts";
+import { cutStalledResponses } from "./stalled-responses.ts";
 import { WebSockets } from "./websocket.ts";
 
 const keepAliveTimeout = 5_000;
@@ -41,8 +42,16 @@ export class Listener {
     };
     this.http = createServer({ ...timeouts, maxHeaderSize: 16 * 1024 }, createApp(context, responder));
     this.http.maxConnections = maxConnections + spareConnections;
+    // Headers have a size. Those beyond a number would be left out, without a word.
+    this.http.maxHeadersCount = 0;
     this.#sockets = new WebSockets(this.http, context, responder);
-    this.#createMetricsServer = () => createServer(timeouts, createMetricsApp(context));
+    const stallMs = context.limits.stallSeconds * 1_000;
+    cutStalledResponses(this.http, stallMs);
+    this.#createMetricsServer = () => {
+      const server = createServer(timeouts, createMetricsApp(context));
+      cutStalledResponses(server, stallMs);
+      return server;
+    };
   }
 
   /** @returns the ports that were taken. @throws {Error} of the operating system, such as EADDRINUSE */
@@ -93,6 +102,13 @@ export class Listener {
     this.http.closeIdleConnections();
     await closed;
     for (const timer of timers) clearTimeout(timer);
+  }
+
+  /** Lets a `close` that is under way be patient no longer. */
+  hurry(): void {
+    setTimeout(() => {
+      this.http.closeAllConnections();
+    }, closeGraceMs).unref();
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ErrorRequestHandler, Response } from "express";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
+import { logMistake } from "../stream/mistakes.ts";
 import type { ServerContext } from "./context.ts";
 
 /** OpenAI's error envelope. */
@@ -26,10 +27,8 @@ export function errorHandler({ log, metrics, correlations }: ServerContext): Err
   return (thrown: unknown, request, response, next) => {
     const error = bodyError(thrown) ?? toLlamapodError(thrown);
     metrics.refused(error.code);
-    if (error.code === "internal") {
-      const { requestId } = correlations.of(request);
-      log.error({ request_id: requestId, err: error.cause, method: request.method, path: request.path }, "request failed");
-    }
+    const { requestId } = correlations.of(request);
+    logMistake(log, error, { request_id: requestId, method: request.method, path: request.path });
     if (response.headersSent) next(thrown);
     else sendError(response, error);
   };

@@ -5,6 +5,7 @@ import type { ConnectionMeasurement } from "../health/metrics/connection-metrics
 import type { Caller } from "../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import { closeCodes, subprotocol } from "../protocol/stream.ts";
+import { logMistake } from "../stream/mistakes.ts";
 import { Session, type SessionContext, type SocketSession } from "../stream/session.ts";
 import type { ServerContext } from "./context.ts";
 import { requestIdHeader, type Correlation } from "./correlation.ts";
@@ -12,6 +13,7 @@ import { guard } from "./guard.ts";
 import { keepAlive } from "./heartbeat.ts";
 import type { Responder } from "./openai/responses/responder.ts";
 import { ResponsesSession } from "./openai/responses/session.ts";
+import { asksForWebSocket, passOverUpgrade } from "./passed-over-upgrade.ts";
 import { errorEnvelope } from "./problem.ts";
 import { SocketTransport } from "./socket-transport.ts";
 
@@ -67,7 +69,8 @@ export class WebSockets {
     });
     context.metrics.connections.observe(() => this.#measure());
     server.on("upgrade", (request, socket, head) => {
-      this.#upgrade(request, socket, head);
+      if (asksForWebSocket(request)) this.#upgrade(request, socket, head);
+      else passOverUpgrade(server, request, socket, head);
     });
   }
 
@@ -101,8 +104,9 @@ export class WebSockets {
       admission = { correlation, ...this.#admit(request) };
     } catch (thrown) {
       const error = toLlamapodError(thrown);
-      const { metrics } = this.#context;
+      const { metrics, log } = this.#context;
       metrics.refused(error.code);
+      logMistake(log, error, { request_id: correlation.requestId });
       metrics.connections.handshakeRejected(error.code);
       correlation.span.fail(error.code);
       correlation.span.end();
@@ -168,7 +172,13 @@ export class WebSockets {
     const session =
       path === paths.stream
         ? new Session(transport, caller, this.#sessionContext(correlation))
-        : new ResponsesSession(transport, caller, this.#responder, limits, metrics.connections, correlation);
+        : new ResponsesSession(transport, caller, {
+            responder: this.#responder,
+            limits,
+            metrics: metrics.connections,
+            log,
+            correlation,
+          });
     // What is asked for over the connection is its child, and may come hours later.
     correlation.span.rename(`GET ${path}`);
     correlation.span.end();
@@ -199,8 +209,9 @@ export class WebSockets {
   }
 
   #sessionContext(correlation: Correlation): SessionContext {
-    const { generations, pool, version, limits, metrics } = this.#context;
+    const { generations, pool, version, limits, metrics, log } = this.#context;
     return {
+      log,
       metrics,
       correlation,
       generations,

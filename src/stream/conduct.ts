@@ -8,8 +8,8 @@ const tolerated = { count: 10, withinMs: 10_000 } as const;
 /** A client that takes up many answers at once may for a moment send more messages than the limit. */
 const burstSeconds = 2;
 
-/** Acknowledgements that are passed over, for each message that is allowed. More say nothing and only keep the server busy. */
-const acknowledgementsForOne = 10;
+/** Acknowledgements that are allowed for each other message: who reads many fast answers sends them by the hundred. */
+const acknowledgementsForOne = 20;
 
 const badMessages: ReadonlySet<ErrorCode> = new Set(["invalid_json", "invalid_message", "unsupported_parameter"]);
 
@@ -28,18 +28,12 @@ export class Conduct {
 
   /** A message has come. @throws {LlamapodError} `too_many_messages` */
   take(): void {
-    if (!this.#messages.take()) throw this.#tooMany();
+    if (!this.#messages.take()) throw tooMany(this.#perSecond, "messages");
   }
 
-  /**
-   * An acknowledgement has come. They are cumulative: one that is passed over is said by the next one.
-   *
-   * @returns whether it should be handled. @throws {LlamapodError} `too_many_messages`
-   */
-  takeAcknowledgement(): boolean {
-    if (this.#messages.take()) return true;
-    if (!this.#acknowledgements.take()) throw this.#tooMany();
-    return false;
+  /** An acknowledgement has come that changes nothing. @throws {LlamapodError} `too_many_messages` */
+  takeAcknowledgement(): void {
+    if (!this.#acknowledgements.take()) throw tooMany(this.#perSecond * acknowledgementsForOne, "acknowledgements");
   }
 
   /** A message has been refused. @returns how the connection is to be closed, if that was one too many */
@@ -54,9 +48,9 @@ export class Conduct {
       ? { code: closeCodes.tooManyMessages, reason: "too many messages" }
       : { code: closeCodes.tooManyBadMessages, reason: "too many bad messages" };
   }
+}
 
-  #tooMany(): LlamapodError {
-    const message = `More than ${this.#perSecond} messages a second are not taken. This one was not handled: send it again.`;
-    return new LlamapodError("too_many_messages", message, { retryAfterMs: 1_000 });
-  }
+function tooMany(perSecond: number, what: string): LlamapodError {
+  const message = `More than ${perSecond} ${what} a second are not taken. This one was not handled: send it again.`;
+  return new LlamapodError("too_many_messages", message, { retryAfterMs: 1_000 });
 }

@@ -8,6 +8,7 @@ import { LlamapodError, toLlamapodError } from "../protocol/errors.ts";
 import type { AnswerFormat, Prompt, Sampling } from "../protocol/request.ts";
 import { CallReader } from "./calls/call-reader.ts";
 import { Generation, type Origin } from "./generation.ts";
+import { logMistake } from "./mistakes.ts";
 import { Readers } from "./readers.ts";
 import { checkRequest } from "./request-limits.ts";
 
@@ -155,7 +156,9 @@ export class Generations {
     };
     this.#entries.set(key, entry);
     this.#submit(owner, entry, request).catch((thrown: unknown) => {
-      generation.failed(toLlamapodError(thrown));
+      const error = toLlamapodError(thrown);
+      logMistake(this.#log, error, { request_id: origin.requestId, generation: id });
+      generation.failed(error);
     });
     return generation;
   }
@@ -197,12 +200,28 @@ export class Generations {
     this.#entries.get(keyOf(owner, id))?.readers.joined(connection, reader);
   }
 
-  /** Who reads over this connection has everything up to `seq`: a complete log that all have need not be kept any longer. */
-  acknowledge(owner: string, id: string, connection: symbol, seq: number): void {
+  /**
+   * Who reads over this connection has everything up to `seq`: a complete log that all have need not be kept any longer.
+   *
+   * @returns whether that is the end of a reading
+   */
+  acknowledge(owner: string, id: string, connection: symbol, seq: number): boolean {
     const key = keyOf(owner, id);
     const entry = this.#entries.get(key);
-    if (entry?.generation.hasEnded !== true || seq < entry.generation.lastSeq) return;
-    if (entry.readers.left(connection) && entry.readers.isEmpty) this.#forget(key);
+    if (entry?.generation.hasEnded !== true || seq < entry.generation.lastSeq) return false;
+    if (!entry.readers.left(connection)) return false;
+    if (entry.readers.isEmpty) this.#forget(key);
+    return true;
+  }
+
+  /** Who reads over this connection is gone for good: the answer ends, and for such a reader no log need be kept. */
+  abandon(owner: string, id: string, connection: symbol): void {
+    this.cancel(owner, id);
+    const key = keyOf(owner, id);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    entry.readers.left(connection);
+    if (entry.generation.hasEnded && entry.readers.isEmpty) this.#forget(key);
   }
 
   async #submit(owner: string, entry: Entry, request: GenerationRequest): Promise<void> {
@@ -251,12 +270,16 @@ export class Generations {
   #keep(key: string): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
+    if (entry.readers.isEmpty) {
+      this.#forget(key);
+      return;
+    }
     clearTimeout(entry.timer);
     entry.timer = setTimeout(() => {
       this.#forget(key);
     }, this.#settings.retentionMs).unref();
     const ended = [...this.#entries.values()].filter(({ generation }) => generation.hasEnded).length;
-    if (ended > keptLogs) this.#forgetOldest();
+    if (ended > keptLogs) this.#forgetOldest(() => 1);
   }
 
   #forget(key: string): void {
@@ -274,11 +297,11 @@ export class Generations {
     this.#bytes -= generation.bytes;
   }
 
-  /** Beyond the budget ended logs go, the oldest first; where that is not enough, the largest answer under way ends. */
+  /** Beyond the budget ended logs go; where that is not enough, the largest answer under way ends. */
   #makeRoom(): void {
     const { maxTotalLogBytes } = this.#settings.limits;
     while (this.#bytes > maxTotalLogBytes) {
-      if (this.#forgetOldest()) continue;
+      if (this.#forgetOldest(({ generation }) => generation.bytes)) continue;
       const largest = this.#active().reduce((most, entry) => (entry.generation.bytes > most.generation.bytes ? entry : most));
       const message = "All answers together take more of the server's memory than it has for them, and this is the longest one.";
       largest.generation.failed(new LlamapodError("overloaded", message, { retryAfterMs: retryAfterFullMs }));
@@ -286,14 +309,20 @@ export class Generations {
     }
   }
 
-  /** @returns whether there was one */
-  #forgetOldest(): boolean {
-    for (const [key, { generation }] of this.#entries) {
-      if (!generation.hasEnded) continue;
-      this.#forget(key);
-      return true;
-    }
-    return false;
+  /**
+   * Of those that have ended, and of the owner whose ones weigh most: nobody's answers push out another's.
+   *
+   * @returns whether there was one
+   */
+  #forgetOldest(weigh: (entry: Entry) => number): boolean {
+    const ended = [...this.#entries].filter(([, { generation }]) => generation.hasEnded);
+    const weights = new Map<string, number>();
+    for (const [, entry] of ended) weights.set(entry.owner, (weights.get(entry.owner) ?? 0) + weigh(entry));
+    const heaviest = Math.max(...weights.values());
+    const oldest = ended.find(([, { owner }]) => weights.get(owner) === heaviest);
+    if (oldest === undefined) return false;
+    this.#forget(oldest[0]);
+    return true;
   }
 }
 

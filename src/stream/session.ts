@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import { z } from "zod";
 import type { Metrics } from "../health/metrics/metrics.ts";
 import type { ModelStatus } from "../models/model-status.ts";
@@ -14,10 +15,11 @@ import {
   type ServerMessage,
   type ServerMessageOf,
 } from "../protocol/stream.ts";
-import { issueToError } from "../protocol/validation.ts";
+import { checkNesting, issueToError, parseFrame } from "../protocol/validation.ts";
 import { answerFormatOf } from "./answer-format.ts";
 import { errorMessage, type Generation, type Origin } from "./generation.ts";
 import type { GenerationRequest, Generations } from "./generations.ts";
+import { logMistake } from "./mistakes.ts";
 import { samplingOf } from "./sampling.ts";
 import { Conduct } from "./conduct.ts";
 import { toolUseOf } from "./tool-use.ts";
@@ -33,6 +35,7 @@ export interface Transport {
 }
 
 export interface SessionContext {
+  readonly log: Logger;
   readonly metrics: Metrics;
   /** What everything is said under that comes over the connection. */
   readonly correlation: Pick<Origin, "requestId" | "span">;
@@ -112,15 +115,12 @@ export class Session implements SocketSession {
     let id: string | undefined;
     let type: ClientMessage["type"] | undefined;
     try {
-      const value = parseJson(text);
+      const value = parseFrame(text);
       id = addressed.safeParse(value).data?.id;
       const message = validate(value);
       type = message.type;
-      if (message.type === "ack") {
-        if (!this.#conduct.takeAcknowledgement()) return;
-      } else {
-        this.#conduct.take();
-      }
+      // Those of a client that reads fast would leave nothing for what it asks.
+      if (message.type !== "ack") this.#conduct.take();
       this.#handle(message);
     } catch (thrown) {
       this.#complain(toLlamapodError(thrown), id);
@@ -152,7 +152,10 @@ export class Session implements SocketSession {
         this.#resume(message);
         break;
       case "ack":
-        generations.acknowledge(this.#caller.id, message.id, this.#connection, message.seq);
+        // One that ends a reading frees memory, and there is no more than one for each answer that was asked for.
+        if (!generations.acknowledge(this.#caller.id, message.id, this.#connection, message.seq)) {
+          this.#conduct.takeAcknowledgement();
+        }
         break;
       case "cancel":
         generations.cancel(this.#caller.id, message.id);
@@ -244,7 +247,9 @@ export class Session implements SocketSession {
   }
 
   #complain(error: LlamapodError, id: string | undefined): void {
-    this.#context.metrics.refused(error.code);
+    const { log, metrics, correlation } = this.#context;
+    metrics.refused(error.code);
+    logMistake(log, error, { request_id: correlation.requestId });
     this.#send({ ...errorMessage(error), ...(id !== undefined && { id }) });
     const closing = this.#conduct.refused(error.code);
     if (closing !== undefined) this.#transport.close(closing.code, closing.reason);
@@ -262,17 +267,10 @@ export class Session implements SocketSession {
 /** As much of a message as its answer needs, even where the rest is wrong. */
 const addressed = z.object({ id: generationId });
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new LlamapodError("invalid_json", "The frame is not valid JSON.", { cause });
-  }
-}
-
 function validate(value: unknown): ClientMessage {
   const { data, error } = clientMessage.safeParse(value);
   if (error !== undefined) throw issueToError(error);
+  checkNesting(data);
   return data;
 }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { on, once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import request from "supertest";
+import { WebSocket } from "ws";
 import { asyncapi } from "../../src/server/contract/asyncapi.ts";
 import { openapi } from "../../src/server/contract/openapi.ts";
 import { clientMessage } from "../../src/protocol/stream.ts";
@@ -72,6 +74,33 @@ describe("the published contract", () => {
       assert.ok(chunks.length >= 3);
       for (const chunk of chunks) assertBody(schema, chunk);
     }
+  });
+
+  test("says in which dialect its schemas are written", () => {
+    const { jsonSchemaDialect } = published("openapi") as { jsonSchemaDialect?: string };
+    assert.equal(jsonSchemaDialect, "https://json-schema.org/draft/2020-12/schema");
+    for (const { payload } of Object.values(published("asyncapi").components.messages ?? {})) {
+      assert.equal(payload.schemaFormat, "application/schema+json;version=draft-07");
+    }
+  });
+
+  test("what comes and goes on the WebSocket of responses matches its messages", async () => {
+    const socket = new WebSocket(`${service.url.replace(/^http/, "ws")}/v1/responses`);
+    await once(socket, "open");
+    const asked = { type: "response.create", input: "Hi", max_output_tokens: 3, stream_id: "lane" };
+    assertFrame(asked);
+    assert.throws(() => assertFrame({ ...asked, inputs: "Hi" }), assert.AssertionError);
+    socket.send(JSON.stringify({ ...asked, max_output_tokens: -1 }));
+    socket.send(JSON.stringify(asked));
+    const types: string[] = [];
+    for await (const [data] of on(socket, "message") as AsyncIterable<[Buffer]>) {
+      const event = JSON.parse(data.toString()) as { type: string };
+      assertFrame(event, event.type === "error" ? "response.error" : "response.event");
+      types.push(event.type);
+      if (event.type === "response.completed" || event.type === "response.incomplete") break;
+    }
+    assert.deepEqual(types.slice(0, 2), ["error", "response.created"]);
+    socket.terminate();
   });
 
   test("refuses what the server refuses, and takes what it takes", () => {

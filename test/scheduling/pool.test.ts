@@ -529,3 +529,14 @@ test("while the old model drains, it is told what the new one waits for", async 
   assert.deepEqual([told?.state, told?.reason], ["starting", "waits for a to make room"]);
   assert.equal(operation.status.progress?.phase, "draining");
 });
+
+test("a pool that closes waits for its runners, unless they are killed", async () => {
+  using world = new PoolWorld({ a: 1 });
+  const runner = await world.serve("a");
+  const closed = world.pool.close();
+  await world.flush();
+  assert.equal(runner.state.name, "draining");
+  world.pool.kill();
+  await closed;
+  assert.equal(runner.state.name, "stopped");
+});

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import { after, before, describe, test } from "node:test";
 import request, { type Test } from "supertest";
 import { startService, type RunningService } from "../support/service.ts";
@@ -51,6 +53,12 @@ describe("HTTP", () => {
         const response = await post(chat).type("json").send(text);
         assert.equal(response.status, 400, text);
       }
+    });
+
+    test("nested without end: 400", async () => {
+      const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
+      const text = `{"messages": [{"role": "assistant", "content": "x", "parsed": ${deep}}]}`;
+      assertEnvelope(await post(chat).type("json").send(text), 400, "invalid_message");
     });
 
     test("another content type, or none: 415", async () => {
@@ -131,6 +139,27 @@ describe("HTTP", () => {
     assert.ok(policy.includes(`'sha256-${createHash("sha256").update(importMap).digest("base64")}'`));
     assert.equal([...page.text.matchAll(/<script\b(?![^>]*\bsrc=)/g)].length, 1, "no other script stands in the page");
     assert.equal(page.headers["x-powered-by"], undefined);
+  });
+
+  test("an upgrade to what is not served, as to h2c: passed over, and the connection stays", async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const headers = { Connection: "Upgrade, HTTP2-Settings", Upgrade: "h2c", "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA" };
+    const ask = async (method: string, path: string, pieces: readonly string[]) => {
+      const asked = httpRequest(new URL(path, service.url), {
+        agent,
+        method,
+        headers: { ...headers, "Content-Type": "application/json" },
+      });
+      for (const piece of pieces) await new Promise((resolve) => asked.write(piece, resolve));
+      const [response] = (await once(asked.end(), "response")) as [IncomingMessage];
+      return { status: response.statusCode, text: (await response.toArray()).join(""), reused: asked.reusedSocket };
+    };
+    const models = await ask("GET", "/v1/models", []);
+    assert.deepEqual([models.status, JSON.parse(models.text)], [200, (await request(service.url).get("/v1/models")).body]);
+    const padding = " ".repeat(200_000);
+    const answer = await ask("POST", chat, [padding, JSON.stringify(body), padding]);
+    assert.deepEqual([answer.status, answer.reused], [200, true], answer.text);
+    agent.destroy();
   });
 
   test("no file outside the page's folder", async () => {

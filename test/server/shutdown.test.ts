@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { isAlive, runnersOf, ServerProcess, until } from "../support/processes.ts";
@@ -107,6 +109,25 @@ describe("a server process that is told to stop", () => {
     assert.deepEqual(runners.filter(isAlive), []);
   });
 
+  test(
+    "told again, it hurries even where nothing is left but a request that never comes to its end",
+    { timeout: 25_000 },
+    async () => {
+      await using server = await startReady(quick, ["--drain-seconds", "600", "--body-seconds", "600"]);
+      const port = Number(new URL(server.url).port);
+      const half = connect(port, "127.0.0.1");
+      half.on("error", () => undefined);
+      const headers = ["Host: localhost", "Expect: 100-continue", "Content-Type: application/json", "Content-Length: 9"];
+      half.write(`POST /v1/completions HTTP/1.1\r\n${headers.join("\r\n")}\r\n\r\n{`);
+      // It is told to go on, and does not.
+      await once(half, "data");
+      server.kill("SIGTERM");
+      await until(() => refusesToConnect(port));
+      server.kill("SIGTERM");
+      assert.equal((await server.exited).code, 0);
+    },
+  );
+
   test("an answer that takes longer than the drain time is ended", async () => {
     await using server = await startReady(long, ["--drain-seconds", "0"]);
     using client = await StreamClient.connect(server.url);
@@ -150,3 +171,14 @@ describe("a server process that is told to stop", () => {
     await until(() => !runners.some(isAlive));
   });
 });
+
+async function refusesToConnect(port: number): Promise<boolean> {
+  const socket = connect(port, "127.0.0.1");
+  return once(socket, "connect").then(
+    () => {
+      socket.destroy();
+      return false;
+    },
+    () => true,
+  );
+}

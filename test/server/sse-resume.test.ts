@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { sha256 } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
 
 interface Event {
@@ -65,6 +66,15 @@ describe("server-sent events that outlive their connection", { timeout: 60_000 }
     const whole = await eventsIn(await resume(generation));
     assert.equal(textOf(whole), undisturbed);
     assert.deepEqual(await eventsIn(await resume(generation, whole.at(-1)?.id)), [], "after the end there is only the end");
+  });
+
+  test("the last chunk has the hash of the whole text, also for who has resumed; an answer that cannot be resumed has none", async () => {
+    const hashIn = (text: string) => [...text.matchAll(/"text_sha256":"(\w+)"/g)].map(([, hash]) => hash);
+    const before = await askAndLeave("grace=30", 5);
+    const { id } = before.at(-1) ?? { id: "" };
+    assert.deepEqual(hashIn(await (await resume(id.split(":")[0] ?? "", id)).text()), [sha256(undisturbed)]);
+    assert.deepEqual(hashIn(await (await ask({ "Llamapod-Detach": "grace=30" })).text()), [sha256(undisturbed)]);
+    assert.deepEqual(hashIn(await (await ask({})).text()), []);
   });
 
   test("only whoever has the usage, too, has everything", async () => {

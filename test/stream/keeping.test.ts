@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
-import { startService, type RunningService } from "../support/service.ts";
+import { sample, scrape } from "../support/metrics.ts";
+import { until } from "../support/processes.ts";
+import { keysFile, startService, type RunningService } from "../support/service.ts";
 
 describe("a grace time of 0 and one slot", () => {
   let service: RunningService;
@@ -106,4 +108,38 @@ test("an ended answer is forgotten after the retention time", async () => {
     assert.ok(message.type === "error" && message.code === "resume_expired");
     break;
   }
+});
+
+test("answers of one key do not push out those of another", { timeout: 120_000 }, async () => {
+  const { file: apiKeysFile, secrets } = await keysFile({ alice: "chat", bob: "chat" });
+  const many = 1_000;
+  const enough = { maxGenerations: 2 * many, maxGenerationsPerClient: 2 * many, maxQueue: 2 * many, maxQueuePerClient: 2 * many };
+  await using service = await startService(["gpt2"], { apiKeysFile, ...enough, maxMessagesPerSecond: 1_000_000 });
+  const connect = (name: string) =>
+    StreamClient.connect(service.url, { headers: { authorization: `Bearer ${secrets[name] ?? ""}` } });
+  using alice = await connect("alice");
+  await alice.generate(greedy("unread", 2));
+  using bob = await connect("bob");
+  for (let count = 0; count < many; count++) bob.send({ type: "generate", ...greedy(`one-of-${count}`, 1) });
+  for (let count = 0; count < many; count++) await bob.take("done");
+  alice.send({ type: "resume", id: "unread", after: 0 });
+  const last = await alice.takeWhere(({ type }) => type === "done" || type === "error");
+  assert.equal(last.type, "done", JSON.stringify(last));
+  bob.send({ type: "resume", id: "one-of-0", after: 0 });
+  assert.equal((await bob.take("error", "one-of-0")).code, "resume_expired");
+});
+
+test("of an answer over server-sent events that its reader has left, nothing is kept", { timeout: 30_000 }, async () => {
+  await using service = await startService(["gpt2"]);
+  const leaving = new AbortController();
+  const response = await fetch(`${service.url}/v1/completions`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ prompt: "Hi", max_tokens: 1_900, ignore_eos: true, stream: true }),
+    signal: leaving.signal,
+  });
+  const kept = async () => sample(await scrape(service.url), "llamapod_stream_replay_bytes");
+  assert.ok(response.ok && (await kept()) > 0);
+  leaving.abort();
+  await until(async () => (await kept()) === 0);
 });

@@ -69,18 +69,25 @@ describe("a client that has stopped reading", { timeout: 120_000 }, () => {
       body: JSON.stringify({ messages: [{ role: "user", content: "Hi" }], max_tokens: 1_000, stream: true }),
     });
     const [, id = ""] = /^id: (.+):/m.exec(await asked.text()) ?? [];
+    await isCut(`/v1/generations/${id}/events`);
+  });
+
+  test("and had asked for a document: the connection is cut", async () => {
+    await isCut("/openapi.json");
+  });
+
+  /** Asks for it again and again. */
+  async function isCut(path: string): Promise<void> {
     const socket = connect(Number(new URL(service.url).port), "127.0.0.1");
     socket.pause();
     const ended = once(socket, "error");
-    const one = `GET /v1/generations/${id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`;
-    let most = 0;
+    const one = `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
     const watching = setInterval(() => {
       // What it writes tells it that nobody is there any more.
-      most = Math.max(most, socket.writableLength);
       if (socket.writableLength < 1_000_000) socket.write(one.repeat(1_000));
     }, 20);
     const [error] = (await ended) as [NodeJS.ErrnoException];
     clearInterval(watching);
     assert.match(error.code ?? "", /^(ECONNRESET|EPIPE)$/);
-  });
+  }
 });

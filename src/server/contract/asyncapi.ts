@@ -1,6 +1,7 @@
 import type { z } from "zod";
+import { responseCreate, responseError, responseEvent } from "../../protocol/responses.ts";
 import { clientMessage, serverMessage, subprotocol, type ClientMessage, type ServerMessage } from "../../protocol/stream.ts";
-import { jsonSchema, type JsonObject } from "./json-schema.ts";
+import { dialects, jsonSchema, type JsonObject } from "./json-schema.ts";
 
 const fromClient: Readonly<Record<ClientMessage["type"], string>> = {
   generate: "Asks for an answer, or finds the one that was asked for with the same id and body.",
@@ -23,55 +24,67 @@ const fromServer: Readonly<Record<ServerMessage["type"], string>> = {
   pong: "The answer to ping.",
 };
 
-/** The WebSocket protocol as an AsyncAPI 3.0 document. */
+/** The WebSockets as an AsyncAPI 3.0 document. */
 export function asyncapi(version: string): JsonObject {
   const received = messagesOf(clientMessage.options, fromClient);
   const sent = messagesOf(serverMessage.options, fromServer);
+  const asked = { "response.create": message("response.create", "Asks for a response.", jsonSchema(responseCreate, "draft-7")) };
+  const answered = {
+    "response.event": message(
+      "response.event",
+      "What a response has come to; its type says what.",
+      jsonSchema(responseEvent, "draft-7"),
+    ),
+    "response.error": message("response.error", "The refusal of a request.", jsonSchema(responseError, "draft-7")),
+  };
   return {
     asyncapi: "3.0.0",
     info: {
       title: "llamapod",
       version,
-      description: `The WebSocket protocol ${subprotocol}. docs/protocol.md says how it is meant.`,
+      description: `The WebSocket protocol ${subprotocol}, of which docs/protocol.md says how it is meant, and OpenAI's of the Responses API.`,
       license: { name: "Apache-2.0" },
     },
     defaultContentType: "application/json",
     channels: {
-      stream: {
-        address: "/v1/stream",
-        description: `Subprotocol ${subprotocol}; text frames, one JSON object each.`,
-        messages: refs("#/components/messages/", [...Object.keys(received), ...Object.keys(sent)]),
-        bindings: { ws: {} },
-      },
+      stream: channel("/v1/stream", `Subprotocol ${subprotocol}; text frames, one JSON object each.`, { ...received, ...sent }),
+      responses: channel("/v1/responses", "OpenAI's WebSocket mode of the Responses API.", { ...asked, ...answered }),
     },
     operations: {
-      receive: {
-        action: "receive",
-        channel: { $ref: "#/channels/stream" },
-        messages: Object.values(refs("#/channels/stream/messages/", Object.keys(received))),
-      },
-      send: {
-        action: "send",
-        channel: { $ref: "#/channels/stream" },
-        messages: Object.values(refs("#/channels/stream/messages/", Object.keys(sent))),
-      },
+      receive: operation("receive", "stream", received),
+      send: operation("send", "stream", sent),
+      receiveRequest: operation("receive", "responses", asked),
+      sendEvent: operation("send", "responses", answered),
     },
-    components: { messages: { ...received, ...sent } },
+    components: { messages: { ...received, ...sent, ...asked, ...answered } },
   };
 }
 
+function channel(address: string, description: string, messages: JsonObject): JsonObject {
+  return { address, description, messages: refs("#/components/messages/", Object.keys(messages)), bindings: { ws: {} } };
+}
+
+function operation(action: "receive" | "send", name: string, messages: JsonObject): JsonObject {
+  const $ref = `#/channels/${name}`;
+  return { action, channel: { $ref }, messages: Object.values(refs(`${$ref}/messages/`, Object.keys(messages))) };
+}
+
 function messagesOf(options: readonly z.ZodObject[], summaries: Readonly<Record<string, string>>): JsonObject {
-  const payloads = options.map((option) => jsonSchema(option));
+  const schemas = options.map((option) => jsonSchema(option, "draft-7"));
   return Object.fromEntries(
     Object.entries(summaries).map(([name, summary]) => {
-      const payload = payloads.find(({ properties }) => isOfType(properties, name));
-      return [name, { name, summary, payload }];
+      const schema = schemas.find(({ properties }) => isOfType(properties, name));
+      return [name, message(name, summary, schema)];
     }),
   );
 }
 
 function isOfType(properties: unknown, name: string): boolean {
   return (properties as { type?: { const?: string } } | undefined)?.type?.const === name;
+}
+
+function message(name: string, summary: string, schema: JsonObject | undefined): JsonObject {
+  return { name, summary, payload: { schemaFormat: dialects["draft-7"], schema } };
 }
 
 function refs(prefix: string, names: readonly string[]): Readonly<Record<string, { $ref: string }>> {

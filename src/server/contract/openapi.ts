@@ -2,7 +2,7 @@ import * as answers from "../../protocol/openai-answers.ts";
 import * as operator from "../../protocol/operator.ts";
 import { chatCompletionRequest, completionRequest } from "../../protocol/openai.ts";
 import { responseRequest } from "../../protocol/responses.ts";
-import { jsonSchemas, type JsonObject } from "./json-schema.ts";
+import { dialects, jsonSchemas, type JsonObject } from "./json-schema.ts";
 
 const schemas = {
   ChatCompletionRequest: chatCompletionRequest,
@@ -33,10 +33,11 @@ const anonymous: JsonObject[] = [{}];
 export function openapi(version: string): JsonObject {
   return {
     openapi: "3.1.0",
+    jsonSchemaDialect: dialects["draft-2020-12"],
     info: {
       title: "llamapod",
       version,
-      description: "OpenAI's API under /v1, the operator's under /api. The WebSocket is described in /asyncapi.json.",
+      description: "OpenAI's API under /v1, the operator's under /api. The WebSockets are described in /asyncapi.json.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     // Without keys none is needed.
@@ -44,7 +45,7 @@ export function openapi(version: string): JsonObject {
     paths,
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
-      schemas: jsonSchemas(schemas),
+      schemas: jsonSchemas(schemas, "draft-2020-12"),
     },
   };
 }

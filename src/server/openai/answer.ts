@@ -13,6 +13,8 @@ export interface AnswerOptions {
   readonly model: string;
   readonly rendering: Rendering;
   readonly includeUsage: boolean;
+  /** Whether it may be read over several connections, so that its reader may want to check what it has put together. */
+  readonly isResumable: boolean;
   /** When it was asked for, in seconds since 1970. */
   readonly created: number;
   /** How long a reader may take nothing of what waits for it. */
@@ -55,7 +57,7 @@ export async function answerWhole(
 export async function answerStreaming(
   generation: Generation,
   response: Response,
-  { model, rendering, includeUsage, created, stallSeconds }: AnswerOptions,
+  { model, rendering, includeUsage, isResumable, created, stallSeconds }: AnswerOptions,
   reading: Reading,
 ): Promise<void> {
   const stream = new EventStream(response, stallSeconds);
@@ -79,7 +81,8 @@ export async function answerStreaming(
         await stream.write({ ...common, choices: [choice(rendering.chunk(frame), null)] }, { id });
       } else if (frame.type === "done") {
         const closing = choice(rendering.closing, finishReason(frame));
-        const ending = { ...common, choices: [closing], timings: frame.timings };
+        const { timings, text_sha256 } = frame;
+        const ending = { ...common, choices: [closing], timings, ...(isResumable && { text_sha256 }) };
         // The last chunk alone has the id: whoever resumes after it has everything.
         await stream.write(ending, includeUsage ? {} : { id });
         if (includeUsage) await stream.write({ ...common, choices: [], usage: usage(frame) }, { id });

@@ -100,14 +100,14 @@ async function answer(
   // Here, unlike on the WebSocket, a client that goes away wants no more, unless it said so: the official clients abort so.
   if (detachment === undefined) {
     response.on("close", () => {
-      generations.cancel(owner, id);
-      generations.acknowledge(owner, id, connection, generation.lastSeq);
+      generations.abandon(owner, id, connection);
     });
   }
   const options = {
     model: body.model ?? pool.activeModel ?? "",
     rendering,
     includeUsage: body.stream_options?.include_usage ?? false,
+    isResumable: detachment !== undefined,
     created: Math.floor(Date.now() / 1_000),
     stallSeconds: limits.stallSeconds,
   };

@@ -86,8 +86,7 @@ export class Responder {
           yield made;
         }
       } finally {
-        generations.cancel(owner, id);
-        generations.acknowledge(owner, id, connection, generation.lastSeq);
+        generations.abandon(owner, id, connection);
       }
     }
     return { generation, events, stream };

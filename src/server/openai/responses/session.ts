@@ -1,9 +1,12 @@
+import type { Logger } from "pino";
 import type { Caller } from "../../../protocol/access.ts";
 import { describeError, LlamapodError, toLlamapodError } from "../../../protocol/errors.ts";
 import { parseRequest } from "../../../protocol/openai.ts";
+import { parseFrame } from "../../../protocol/validation.ts";
 import { responseCreate } from "../../../protocol/responses.ts";
 import type { Limits } from "../../../protocol/limits.ts";
 import { Conduct } from "../../../stream/conduct.ts";
+import { logMistake } from "../../../stream/mistakes.ts";
 import type { SocketSession, Transport } from "../../../stream/session.ts";
 import type { ConnectionMetrics } from "../../../health/metrics/connection-metrics.ts";
 import type { Correlation } from "../../correlation.ts";
@@ -15,6 +18,15 @@ const mostWaiting = 64;
 /** What those that wait may take of memory, in messages of the greatest size. */
 const mostWaitingMessages = 4;
 
+export interface ResponsesSessionContext {
+  readonly responder: Responder;
+  readonly limits: Limits;
+  readonly metrics: ConnectionMetrics;
+  readonly log: Logger;
+  /** What everything is said under that comes over the connection. */
+  readonly correlation: Correlation;
+}
+
 /**
  * OpenAI's WebSocket mode of the Responses API: `response.create` in, the events of its streams out. Requests are answered in
  * order, but for those that name lanes of their own. As there, a response does not outlive its connection.
@@ -22,11 +34,9 @@ const mostWaitingMessages = 4;
 export class ResponsesSession implements SocketSession {
   readonly #transport: Transport;
   readonly #caller: Caller;
-  readonly #responder: Responder;
+  readonly #context: ResponsesSessionContext;
   readonly #conduct: Conduct;
   readonly #mostWaitingBytes: number;
-  readonly #metrics: ConnectionMetrics;
-  readonly #correlation: Correlation;
   readonly #gone = new AbortController();
   readonly #lanes = new Map<string | undefined, Promise<void>>();
   #waiting = 0;
@@ -34,21 +44,13 @@ export class ResponsesSession implements SocketSession {
   #wakes: (() => void)[] = [];
   #lastMessageAt = performance.now();
 
-  constructor(
-    transport: Transport,
-    caller: Caller,
-    responder: Responder,
-    limits: Limits,
-    metrics: ConnectionMetrics,
-    correlation: Correlation,
-  ) {
-    this.#conduct = new Conduct(limits.maxMessagesPerSecond);
-    this.#mostWaitingBytes = limits.maxMessageBytes * mostWaitingMessages;
+  constructor(transport: Transport, caller: Caller, context: ResponsesSessionContext) {
+    const { maxMessagesPerSecond, maxMessageBytes } = context.limits;
+    this.#conduct = new Conduct(maxMessagesPerSecond);
+    this.#mostWaitingBytes = maxMessageBytes * mostWaitingMessages;
     this.#transport = transport;
     this.#caller = caller;
-    this.#responder = responder;
-    this.#metrics = metrics;
-    this.#correlation = correlation;
+    this.#context = context;
   }
 
   get idleMs(): number {
@@ -58,8 +60,8 @@ export class ResponsesSession implements SocketSession {
   receive(text: string): void {
     this.#lastMessageAt = performance.now();
     try {
-      const { stream_id: lane, ...request } = parseRequest(responseCreate, parseJson(text));
-      this.#metrics.received("response.create");
+      const { stream_id: lane, ...request } = parseRequest(responseCreate, parseFrame(text));
+      this.#context.metrics.received("response.create");
       this.#conduct.take();
       const bytes = text.length;
       this.#checkRoom(bytes);
@@ -109,7 +111,8 @@ export class ResponsesSession implements SocketSession {
 
   async #answer(request: Parameters<Responder["respond"]>[1], lane: string | undefined): Promise<void> {
     if (this.#gone.signal.aborted) return;
-    const responding = this.#responder.respond(this.#caller, request, { transport: "ws", ...this.#correlation });
+    const { responder, correlation } = this.#context;
+    const responding = responder.respond(this.#caller, request, { transport: "ws", ...correlation });
     for await (const events of responding.stream(this.#gone.signal)) {
       for (const event of events) {
         this.#send(event, lane);
@@ -119,6 +122,8 @@ export class ResponsesSession implements SocketSession {
   }
 
   #fail(error: LlamapodError, lane: string | undefined): void {
+    const { log, correlation } = this.#context;
+    logMistake(log, error, { request_id: correlation.requestId });
     const { code, message, param } = error;
     const { type, status } = describeError(code);
     this.#send({ type: "error", status, error: { type, code, message, param: param ?? null } }, lane);
@@ -129,15 +134,7 @@ export class ResponsesSession implements SocketSession {
   #send(event: Readonly<Record<string, unknown>> & { readonly type: string }, lane: string | undefined): void {
     if (this.#gone.signal.aborted) return;
     const text = JSON.stringify(lane === undefined ? event : { ...event, stream_id: lane });
-    this.#metrics.sent(event.type, Buffer.byteLength(text));
+    this.#context.metrics.sent(event.type, Buffer.byteLength(text));
     this.#transport.send(text);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new LlamapodError("invalid_json", "The frame is not valid JSON.", { cause });
   }
 }
