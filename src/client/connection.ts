@@ -44,6 +44,9 @@ const firstDelayMs = 250;
 const idleCloseCode = 4408;
 const longestDelayMs = 15_000;
 
+/** The server is going: not only this connection to it. */
+const goingCloseCodes: readonly (number | undefined)[] = [1001, 1012];
+
 /** 10xx may be tried again as it is, but for those that say the message itself was wrong; 4xxx may not. */
 export function mayRetry(closeCode: number): boolean {
   return closeCode < 4000 && ![1002, 1003, 1007, 1008, 1009].includes(closeCode);
@@ -58,6 +61,7 @@ export function retryDelayMs(attempt: number, random: number): number {
 export class Connection {
   readonly #surroundings: Surroundings;
   readonly #events: ConnectionEvents;
+  readonly #isBusy: () => boolean;
   #state: ConnectionState = { kind: "idle" };
   #socket: Socket | undefined;
   /** Tells events of the current socket from those of one that was given up. */
@@ -67,9 +71,11 @@ export class Connection {
   #notBeforeMs = 0;
   #cancelTimer: () => void = () => undefined;
 
-  constructor(surroundings: Surroundings, events: ConnectionEvents) {
+  /** @param isBusy whether something is under way that needs it */
+  constructor(surroundings: Surroundings, events: ConnectionEvents, isBusy: () => boolean) {
     this.#surroundings = surroundings;
     this.#events = events;
+    this.#isBusy = isBusy;
   }
 
   get state(): ConnectionState {
@@ -136,14 +142,16 @@ export class Connection {
   }
 
   #closed(code: number, reason: string): void {
-    if (mayRetry(code)) return this.#lost(reason);
+    if (mayRetry(code)) return this.#lost(reason, code);
     this.#abandonSocket();
     this.#become({ kind: "refused", code, reason });
   }
 
-  #lost(reason = ""): void {
+  #lost(reason = "", code?: number): void {
     this.#abandonSocket();
-    const askedForMs = Math.max(0, this.#notBeforeMs - this.#surroundings.nowMs());
+    // A server that is about to go stays for who is reading, and ends as soon as nobody is.
+    const isAwaited = this.#isBusy() && !goingCloseCodes.includes(code);
+    const askedForMs = isAwaited ? 0 : Math.max(0, this.#notBeforeMs - this.#surroundings.nowMs());
     // All clients were told the same: they must not come at the same moment.
     const delayMs = askedForMs + retryDelayMs(this.#attempt, this.#surroundings.random());
     this.#attempt += 1;

@@ -76,10 +76,11 @@ export class StreamClient {
   constructor(surroundings: StreamSurroundings, events: StreamEvents) {
     this.#surroundings = surroundings;
     this.#events = events;
-    this.#connection = new Connection(surroundings, {
-      changed: (state) => this.#connectionChanged(state),
-      received: (message) => this.#receive(message),
-    });
+    this.#connection = new Connection(
+      surroundings,
+      { changed: (state) => this.#connectionChanged(state), received: (message) => this.#receive(message) },
+      () => this.#entries.size + this.#abandoned.size > 0,
+    );
   }
 
   get #reader(): { reader?: string } {

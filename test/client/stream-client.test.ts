@@ -9,7 +9,7 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("a generation over one connection", () => {
   it("puts the deltas together and ends with done", async () => {
-    const world = connectedWorld(digest);
+    const world = connectedWorld({ digest });
     world.client.generate(request);
     deepEqual(world.socket.sentOf("generate"), [request]);
     for (const message of [started(), delta(2, "Hel"), delta(3, "lo"), done(4, sha256("Hello"))]) world.socket.say(message);
@@ -65,7 +65,7 @@ describe("a generation over one connection", () => {
   });
 
   it("acknowledges the end only after it was delivered", async () => {
-    const world = connectedWorld(digest);
+    const world = connectedWorld({ digest });
     world.client.generate(request);
     for (const message of [started(), delta(2, "a"), done(3, sha256("a"))]) world.socket.say(message);
     deepEqual(world.socket.sentOf("ack"), []);
@@ -75,7 +75,7 @@ describe("a generation over one connection", () => {
   });
 
   it("reads all of it again when the text does not match its digest", async () => {
-    const world = connectedWorld(digest);
+    const world = connectedWorld({ digest });
     world.client.generate(request);
     for (const message of [started(), delta(2, "wrong"), done(3, sha256("right"))]) world.socket.say(message);
     await settled();
@@ -206,6 +206,38 @@ describe("a lost connection", () => {
     equal(world.sockets.length, 2);
   });
 
+  for (const code of [1001, 1012]) {
+    it(`waits that long with close code ${code}, whatever is under way`, () => {
+      const world = connectedWorld();
+      world.client.generate(request);
+      world.socket.say({ type: "notice", kind: "draining", reconnect_after_ms: 5_000 });
+      world.socket.cut(code);
+      world.advance(5_000);
+      equal(world.sockets.length, 1);
+      world.advance(250);
+      equal(world.sockets.length, 2);
+    });
+  }
+
+  it("does not wait that long where it only broke: a draining server ends when nobody reads", () => {
+    const world = connectedWorld();
+    world.client.generate(request);
+    world.socket.say(started());
+    world.socket.say({ type: "notice", kind: "draining", reconnect_after_ms: 30_000 });
+    world.socket.cut();
+    world.advance(250);
+    world.socket.hello();
+    deepEqual(world.socket.sent, [{ type: "resume", id: "g", after: 1 }]);
+  });
+
+  it("waits that long where nothing is under way", () => {
+    const world = connectedWorld();
+    world.socket.say({ type: "notice", kind: "draining", reconnect_after_ms: 30_000 });
+    world.socket.cut();
+    world.advance(30_000);
+    equal(world.sockets.length, 1);
+  });
+
   it("asks again, later, for what was refused only because many asked again at once", () => {
     const world = connectedWorld();
     world.client.generate(request);
@@ -243,7 +275,7 @@ describe("a generation of an earlier page", () => {
   const saved = { id: "g", request, last: 3, text: "ab", tokens: 2, phase: { kind: "streaming" } } as const;
 
   it("goes on after its last event", async () => {
-    const world = new World(digest);
+    const world = new World({ digest });
     world.client.continue(saved);
     world.socket.hello();
     deepEqual(world.socket.sent, [{ type: "resume", id: "g", after: 3 }]);
@@ -254,7 +286,7 @@ describe("a generation of an earlier page", () => {
   });
 
   it("that had its last event is only checked", async () => {
-    const world = new World(digest);
+    const world = new World({ digest });
     const last = done(4, sha256("ab"));
     if (last.type !== "done") throw new TypeError("done makes a done");
     world.client.continue({ ...saved, last: 4, phase: { kind: "verifying", done: last } });
