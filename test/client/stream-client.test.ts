@@ -319,6 +319,46 @@ describe("a generation of an earlier page", () => {
 });
 
 describe("stopping", () => {
+  const refused = {
+    type: "error",
+    id: "g",
+    code: "too_many_messages",
+    message: "Slower.",
+    retryable: true,
+    retry_after_ms: 500,
+  } as const;
+
+  it("is asked for again when it was refused, though the answer goes on meanwhile", async () => {
+    const world = connectedWorld();
+    world.client.generate(request);
+    for (const message of [started(), delta(2, "a")]) world.socket.say(message);
+    world.client.cancel("g");
+    for (const message of [refused, delta(3, "b")]) world.socket.say(message);
+    world.advance(500);
+    equal(world.socket.sentOf("cancel").length, 2);
+    deepEqual(world.socket.sentOf("resume"), [{ type: "resume", id: "g", after: 3 }], "if it was this that was refused");
+    world.socket.say(refused);
+    world.advance(500);
+    equal(world.socket.sentOf("cancel").length, 3);
+    world.socket.say(done(4, "", "cancelled"));
+    await settled();
+    equal(world.generation.phase.kind, "done");
+    world.advance(5_000);
+    equal(world.socket.sentOf("cancel").length, 3);
+  });
+
+  it("is asked for again before the first event, too", () => {
+    const world = connectedWorld();
+    world.client.generate(request);
+    world.client.cancel("g");
+    world.socket.say(refused);
+    equal(world.history.length, 0, "nothing has ended");
+    world.advance(500);
+    equal(world.socket.sentOf("cancel").length, 2);
+    world.socket.say({ type: "error", id: "g", code: "generation_not_found", message: "It was the request.", retryable: false });
+    equal(world.generation.phase.kind, "abandoned");
+  });
+
   it("asks the server, and ends with what it says", async () => {
     const world = connectedWorld();
     world.client.generate(request);
