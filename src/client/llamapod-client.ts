@@ -2,7 +2,7 @@ import type { ServerMessageOf } from "../protocol/stream.ts";
 import { Answer } from "./answer.ts";
 import type { ConnectionState } from "./connection.ts";
 import { ClientError } from "./errors.ts";
-import { hasEnded, newGeneration, watchedGeneration, type Generation } from "./generation.ts";
+import { failureOf, hasEnded, newGeneration, watchedGeneration, type Generation } from "./generation.ts";
 import { ModelSwitch } from "./model-switch.ts";
 import { StreamClient } from "./stream-client.ts";
 import { randomId, webSurroundings, type WebSocketConstructor } from "./web.ts";
@@ -187,11 +187,10 @@ export class LlamapodClient implements Disposable {
     this.#forgetSettledSwitches();
   }
 
-  /** What is refused without a generation's id is a switch, where one is under way. */
-  #refused({ code, message, retryable }: ServerMessageOf<"error">): void {
-    const [change] = this.#switches;
-    if (change === undefined) return;
-    change.fail(new ClientError({ code, message, retryable }));
+  /** Of what belongs to no generation, only switches are waited for. Each that was asked for is refused by an error of its own. */
+  #refused(error: ServerMessageOf<"error">): void {
+    const change = [...this.#switches].find(({ model }) => model === error.model);
+    change?.fail(new ClientError(failureOf(error)));
     this.#forgetSettledSwitches();
   }
 

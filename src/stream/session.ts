@@ -109,11 +109,11 @@ export class Session implements SocketSession {
 
   receive(text: string): void {
     this.#lastMessageAt = performance.now();
-    let id: string | undefined;
+    let subject: Subject = {};
     let type: ClientMessage["type"] | undefined;
     try {
       const value = parseJson(text);
-      id = addressed.safeParse(value).data?.id;
+      subject = subjectOf.parse(value);
       const message = validate(value);
       type = message.type;
       if (message.type === "ack") {
@@ -123,7 +123,7 @@ export class Session implements SocketSession {
       }
       this.#handle(message);
     } catch (thrown) {
-      this.#complain(toLlamapodError(thrown), id);
+      this.#complain(toLlamapodError(thrown), subject);
     } finally {
       this.#context.metrics.connections.received(type);
     }
@@ -160,7 +160,7 @@ export class Session implements SocketSession {
       case "switch":
         requireScope(this.#caller, "admin");
         this.#context.switchTo(message.model).catch((thrown: unknown) => {
-          this.#complain(toLlamapodError(thrown), undefined);
+          this.#complain(toLlamapodError(thrown), { model: message.model });
         });
         break;
       case "ping":
@@ -243,9 +243,9 @@ export class Session implements SocketSession {
     }
   }
 
-  #complain(error: LlamapodError, id: string | undefined): void {
+  #complain(error: LlamapodError, subject: Subject): void {
     this.#context.metrics.refused(error.code);
-    this.#send({ ...errorMessage(error), ...(id !== undefined && { id }) });
+    this.#send({ ...errorMessage(error), ...subject });
     const closing = this.#conduct.refused(error.code);
     if (closing !== undefined) this.#transport.close(closing.code, closing.reason);
   }
@@ -259,8 +259,15 @@ export class Session implements SocketSession {
   }
 }
 
-/** As much of a message as its answer needs, even where the rest is wrong. */
-const addressed = z.object({ id: generationId });
+/** What an error is about: as much of the message as says so. */
+type Subject = Pick<ServerMessageOf<"error">, "id" | "model">;
+
+/** Also where the rest of the message is wrong. */
+const subjectOf: z.ZodType<Subject> = z.union([
+  z.object({ type: z.literal("switch"), model: z.string() }).transform(({ model }) => ({ model })),
+  z.object({ id: generationId }),
+  z.unknown().transform(() => ({})),
+]);
 
 function parseJson(text: string): unknown {
   try {
