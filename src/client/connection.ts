@@ -1,4 +1,5 @@
 import type { ClientMessageInput, ServerMessage } from "../protocol/stream.ts";
+import { Outbox } from "./outbox.ts";
 import { parseServerMessage } from "./wire.ts";
 
 export interface Socket {
@@ -64,6 +65,8 @@ export class Connection {
   readonly #isBusy: () => boolean;
   #state: ConnectionState = { kind: "idle" };
   #socket: Socket | undefined;
+  /** There is one while the connection is open. */
+  #outbox: Outbox | undefined;
   /** Tells events of the current socket from those of one that was given up. */
   #epoch = 0;
   #attempt = 0;
@@ -93,11 +96,10 @@ export class Connection {
     this.#become({ kind: "idle" });
   }
 
-  /** False when there is no connection to say it on. */
+  /** At once, or when the server takes more again. False when there is no connection to say it on. */
   send(message: ClientMessageInput): boolean {
-    if (this.#state.kind !== "open" || this.#socket === undefined) return false;
-    this.#socket.send(JSON.stringify(message));
-    return true;
+    this.#outbox?.add(message);
+    return this.#outbox !== undefined;
   }
 
   /** Something happened to the network or the page: find out quickly whether the connection survived, or get a new one. */
@@ -130,6 +132,8 @@ export class Connection {
       this.#attempt = 0;
       this.#notBeforeMs = 0;
       this.#setTimer(quietMs, () => this.#ping(pongTimeoutMs));
+      const limit = message.limits["max_messages_per_second"] ?? Infinity;
+      this.#outbox = new Outbox(this.#surroundings, limit, (next) => this.#socket?.send(JSON.stringify(next)));
       this.#become({ kind: "open" });
     }
     if (message.type === "notice") this.#notBeforeMs = this.#surroundings.nowMs() + message.reconnect_after_ms;
@@ -162,6 +166,8 @@ export class Connection {
   #abandonSocket(): void {
     this.#epoch += 1;
     this.#cancelTimer();
+    this.#outbox?.close();
+    this.#outbox = undefined;
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();

@@ -271,6 +271,69 @@ describe("a lost connection", () => {
   });
 });
 
+describe("a server that takes so many messages in a second", () => {
+  function limitedWorld(messagesPerSecond: number): World {
+    const world = new World();
+    world.client.connect();
+    world.socket.hello({ max_messages_per_second: messagesPerSecond });
+    return world;
+  }
+
+  function generateMany(world: World, count: number): void {
+    for (let index = 0; index < count; index++) world.client.generate({ ...request, id: `g${index}` });
+  }
+
+  it("is sent no more, also when much is taken up at once", () => {
+    const world = limitedWorld(100);
+    generateMany(world, 25);
+    world.socket.cut();
+    world.advance(250);
+    world.socket.hello({ max_messages_per_second: 10 });
+    const sentAfterSeconds = [world.socket.sent.length];
+    for (let second = 0; second < 2; second++) {
+      world.advance(1_000);
+      sentAfterSeconds.push(world.socket.sent.length);
+    }
+    deepEqual(sentAfterSeconds, [10, 20, 25]);
+    deepEqual(
+      world.socket.sentOf("generate").map(({ id }) => id),
+      Array.from({ length: 25 }, (_, index) => `g${index}`),
+    );
+  });
+
+  it("is asked first, and told what was applied when there is room", () => {
+    const world = limitedWorld(1);
+    world.client.generate(request);
+    world.socket.say(started());
+    for (let seq = 2; seq <= 32; seq++) world.socket.say(delta(seq, "x"));
+    world.client.cancel("g");
+    world.advance(1_000);
+    deepEqual(world.socket.sent.slice(1), [{ type: "cancel", id: "g" }]);
+    world.advance(1_000);
+    deepEqual(world.socket.sent.slice(2), [{ type: "ack", id: "g", seq: 32 }]);
+    world.advance(2_000);
+    equal(world.socket.sent.length, 3);
+  });
+
+  it("is pinged nevertheless", () => {
+    const world = limitedWorld(10);
+    generateMany(world, 100);
+    world.client.probe();
+    world.advance(100);
+    equal(world.socket.sentOf("ping").length, 1);
+  });
+
+  it("is not sent on another connection what waited for the one before", () => {
+    const world = limitedWorld(10);
+    generateMany(world, 25);
+    world.socket.cut();
+    world.advance(250);
+    world.socket.hello();
+    world.advance(5_000);
+    equal(world.socket.sent.length, 25);
+  });
+});
+
 describe("a generation of an earlier page", () => {
   const saved = { id: "g", request, last: 3, text: "ab", tokens: 2, phase: { kind: "streaming" } } as const;
 
