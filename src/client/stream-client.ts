@@ -182,10 +182,11 @@ export class StreamClient {
     const { generation } = entry;
     const { request } = generation;
     if (request === undefined || generation.last > 0) return this.#resume(entry);
-    const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
+    const message = { ...request, ...this.#reader };
+    const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
     // The server would close the connection, not only refuse the message.
     if (bytes > this.#longestMessageBytes) this.#end(entry, { ...generation, phase: { kind: "failed", failure: tooLong } });
-    else if (this.#connection.send({ ...request, ...this.#reader })) entry.requests++;
+    else if (this.#connection.send(message)) entry.requests++;
   }
 
   #resume(entry: Entry): void {

@@ -103,6 +103,21 @@ describe("a generation over one connection", () => {
     equal(world.generation.phase.kind, "failed");
   });
 
+  it("counts in that what it adds itself", () => {
+    const sent = { ...request, reader: "r" };
+    const bytes = JSON.stringify(sent).length;
+    for (const [limit, expected] of [
+      [bytes - 1, []],
+      [bytes, [sent]],
+    ] as const) {
+      const world = new World({ reader: "r" });
+      world.client.connect();
+      world.socket.hello({ max_message_bytes: limit });
+      world.client.generate(request);
+      deepEqual(world.socket.sent, expected);
+    }
+  });
+
   it("ignores frames it does not understand", () => {
     const world = connectedWorld();
     world.client.generate(request);
