@@ -90,9 +90,10 @@ export class Answer implements AsyncIterable<AnswerEvent> {
           hasStarted = true;
           yield { type: "started", model, promptTokens };
         }
+        // When it is read again from its start, because it did not match its digest, what was given out cannot be taken back.
+        const isOnItsWay = phase.kind !== "done" && shown.startsWith(seen.text);
+        if (!isOnItsWay && !seen.text.startsWith(shown)) throw new ClientError(changedText);
         if (seen.text.length > shown.length) {
-          // It was read again from its start, because it did not match its digest; what was given out cannot be taken back.
-          if (!seen.text.startsWith(shown)) throw new ClientError(changedText);
           const event = { type: "delta", text: seen.text.slice(shown.length), tokens: seen.tokens - tokens } as const;
           ({ text: shown, tokens } = seen);
           yield event;

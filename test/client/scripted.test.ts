@@ -1,8 +1,10 @@
-import { deepEqual, rejects } from "node:assert/strict";
+import { deepEqual, equal, rejects } from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { describe, it } from "node:test";
 import { LlamapodClient } from "llamapod/client";
 import { CheckedSocket as WebSocket } from "../support/checked-socket.ts";
 import { ScriptedServer } from "../support/scripted-server.ts";
+import { delta, done, started } from "./world.ts";
 
 function clientOf({ url }: ScriptedServer): LlamapodClient {
   return new LlamapodClient({ url, WebSocket });
@@ -25,4 +27,40 @@ describe("a switch", { timeout: 60_000 }, () => {
     await rejects(two?.result ?? Promise.resolve(), { code: "insufficient_memory" });
     await one?.result;
   });
+});
+
+describe("a text that did not match its hash, and is read once more", { timeout: 60_000 }, () => {
+  /** Reads `first`, the hash of `second`, and then that. */
+  async function readTwice(first: string, second: string): Promise<string> {
+    await using server = await ScriptedServer.start();
+    using client = clientOf(server);
+    const answer = client.generate({ id: "g", prompt: "hi" });
+    await server.take("generate");
+    for (const message of [started(), delta(2, first)]) server.say(message);
+    const end = done(3, createHash("sha256").update(second).digest("hex"));
+    let text = "";
+    for await (const event of answer) {
+      if (event.type !== "delta") continue;
+      text += event.text;
+      if (text !== first) continue;
+      server.say(end);
+      await server.take("resume");
+      for (const message of [started(), delta(2, second), end]) server.say(message);
+    }
+    return text;
+  }
+
+  it("goes on where the end was missing", async () => {
+    equal(await readTwice("ab", "abc"), "abc");
+  });
+
+  for (const [what, second] of [
+    ["longer", "axcd"],
+    ["as long", "axc"],
+    ["shorter", "ab"],
+  ] as const) {
+    it(`fails a loop that has given out another one, where it is ${what}`, async () => {
+      await rejects(readTwice("abc", second), { code: "text_mismatch", retryable: true });
+    });
+  }
 });
