@@ -182,6 +182,17 @@ describe("a lost connection", () => {
     deepEqual(attempts, [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
   });
 
+  it("is tried again at a time that is drawn, so that those who were cut together come back apart", () => {
+    const cameBackAfterMs = [0, 0.5, 1].map((drawn) => {
+      const world = connectedWorld({ random: () => drawn });
+      world.socket.cut();
+      let waitedMs = 0;
+      for (; world.sockets.length === 1; waitedMs++) world.advance(1);
+      return waitedMs;
+    });
+    deepEqual(cameBackAfterMs, [125, 188, 250]);
+  });
+
   it("is given up when a server that accepts says nothing", () => {
     const world = new World();
     world.client.connect();
