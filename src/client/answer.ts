@@ -24,31 +24,41 @@ export interface AnswerResult {
 }
 
 /**
- * One answer while it is being made. `for await` gives its events; leaving the loop early cancels it. Whoever only wants the
- * whole awaits `result`.
+ * One answer while it is being made. `for await` gives its events; leaving the loop early cancels it, unless it is only watched.
+ * Whoever only wants the whole awaits `result`.
  */
 export class Answer implements AsyncIterable<AnswerEvent> {
   readonly id: string;
-  /** Rejects with a {@link ClientError}, or with the reason of the signal that cancelled. */
+  /** Rejects with a {@link ClientError}, or with the reason of the signal that was aborted. */
   readonly result: Promise<AnswerResult>;
   #resolve: (result: AnswerResult) => void = () => undefined;
   #reject: (reason: unknown) => void = () => undefined;
   readonly #cancel: () => void;
+  readonly #leave: () => void;
   readonly #changes = new Changes();
   #generation: Generation;
   #failure: { readonly reason: unknown } | undefined;
 
-  /** @param cancel asks the server to stop; the answer still ends with what the server says then */
-  constructor(generation: Generation, cancel: () => void) {
+  /**
+   * @param cancel asks the server to stop; the answer still ends with what the server says then
+   * @param leave called when a loop over it is left early
+   */
+  constructor(generation: Generation, cancel: () => void, leave: () => void) {
     this.id = generation.id;
     this.#generation = generation;
     this.#cancel = cancel;
+    this.#leave = leave;
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     // Whoever iterates gets the error there, and need not look here.
     this.result.catch(() => undefined);
+  }
+
+  /** For the client that owns it. */
+  get generation(): Generation {
+    return this.#generation;
   }
 
   /** So far. */
@@ -80,9 +90,10 @@ export class Answer implements AsyncIterable<AnswerEvent> {
           hasStarted = true;
           yield { type: "started", model, promptTokens };
         }
+        // When it is read again from its start, because it did not match its digest, what was given out cannot be taken back.
+        const isOnItsWay = phase.kind !== "done" && shown.startsWith(seen.text);
+        if (!isOnItsWay && !seen.text.startsWith(shown)) throw new ClientError(changedText);
         if (seen.text.length > shown.length) {
-          // It was read again from its start, because it did not match its digest; what was given out cannot be taken back.
-          if (!seen.text.startsWith(shown)) throw new ClientError(changedText);
           const event = { type: "delta", text: seen.text.slice(shown.length), tokens: seen.tokens - tokens } as const;
           ({ text: shown, tokens } = seen);
           yield event;
@@ -102,7 +113,7 @@ export class Answer implements AsyncIterable<AnswerEvent> {
         if (seen === this.#generation) await this.#changes.next();
       }
     } finally {
-      if (!isOver) this.#cancel();
+      if (!isOver) this.#leave();
     }
   }
 

@@ -1,4 +1,5 @@
 import type { ClientMessageInput, ServerMessage } from "../protocol/stream.ts";
+import { Outbox } from "./outbox.ts";
 import { parseServerMessage } from "./wire.ts";
 
 export interface Socket {
@@ -44,6 +45,9 @@ const firstDelayMs = 250;
 const idleCloseCode = 4408;
 const longestDelayMs = 15_000;
 
+/** The server is going: not only this connection to it. */
+const goingCloseCodes: readonly (number | undefined)[] = [1001, 1012];
+
 /** 10xx may be tried again as it is, but for those that say the message itself was wrong; 4xxx may not. */
 export function mayRetry(closeCode: number): boolean {
   return closeCode < 4000 && ![1002, 1003, 1007, 1008, 1009].includes(closeCode);
@@ -58,8 +62,11 @@ export function retryDelayMs(attempt: number, random: number): number {
 export class Connection {
   readonly #surroundings: Surroundings;
   readonly #events: ConnectionEvents;
+  readonly #isBusy: () => boolean;
   #state: ConnectionState = { kind: "idle" };
   #socket: Socket | undefined;
+  /** There is one while the connection is open. */
+  #outbox: Outbox | undefined;
   /** Tells events of the current socket from those of one that was given up. */
   #epoch = 0;
   #attempt = 0;
@@ -67,9 +74,11 @@ export class Connection {
   #notBeforeMs = 0;
   #cancelTimer: () => void = () => undefined;
 
-  constructor(surroundings: Surroundings, events: ConnectionEvents) {
+  /** @param isBusy whether something is under way that needs it */
+  constructor(surroundings: Surroundings, events: ConnectionEvents, isBusy: () => boolean) {
     this.#surroundings = surroundings;
     this.#events = events;
+    this.#isBusy = isBusy;
   }
 
   get state(): ConnectionState {
@@ -87,11 +96,10 @@ export class Connection {
     this.#become({ kind: "idle" });
   }
 
-  /** False when there is no connection to say it on. */
+  /** At once, or when the server takes more again. False when there is no connection to say it on. */
   send(message: ClientMessageInput): boolean {
-    if (this.#state.kind !== "open" || this.#socket === undefined) return false;
-    this.#socket.send(JSON.stringify(message));
-    return true;
+    this.#outbox?.add(message);
+    return this.#outbox !== undefined;
   }
 
   /** Something happened to the network or the page: find out quickly whether the connection survived, or get a new one. */
@@ -124,6 +132,8 @@ export class Connection {
       this.#attempt = 0;
       this.#notBeforeMs = 0;
       this.#setTimer(quietMs, () => this.#ping(pongTimeoutMs));
+      const limit = message.limits["max_messages_per_second"] ?? Infinity;
+      this.#outbox = new Outbox(this.#surroundings, limit, (next) => this.#socket?.send(JSON.stringify(next)));
       this.#become({ kind: "open" });
     }
     if (message.type === "notice") this.#notBeforeMs = this.#surroundings.nowMs() + message.reconnect_after_ms;
@@ -136,14 +146,16 @@ export class Connection {
   }
 
   #closed(code: number, reason: string): void {
-    if (mayRetry(code)) return this.#lost(reason);
+    if (mayRetry(code)) return this.#lost(reason, code);
     this.#abandonSocket();
     this.#become({ kind: "refused", code, reason });
   }
 
-  #lost(reason = ""): void {
+  #lost(reason = "", code?: number): void {
     this.#abandonSocket();
-    const askedForMs = Math.max(0, this.#notBeforeMs - this.#surroundings.nowMs());
+    // A server that is about to go stays for who is reading, and ends as soon as nobody is.
+    const isAwaited = this.#isBusy() && !goingCloseCodes.includes(code);
+    const askedForMs = isAwaited ? 0 : Math.max(0, this.#notBeforeMs - this.#surroundings.nowMs());
     // All clients were told the same: they must not come at the same moment.
     const delayMs = askedForMs + retryDelayMs(this.#attempt, this.#surroundings.random());
     this.#attempt += 1;
@@ -154,6 +166,8 @@ export class Connection {
   #abandonSocket(): void {
     this.#epoch += 1;
     this.#cancelTimer();
+    this.#outbox?.close();
+    this.#outbox = undefined;
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();

@@ -2,7 +2,7 @@ import type { ServerMessageOf } from "../protocol/stream.ts";
 import { Answer } from "./answer.ts";
 import type { ConnectionState } from "./connection.ts";
 import { ClientError } from "./errors.ts";
-import { newGeneration, watchedGeneration, type Generation } from "./generation.ts";
+import { failureOf, hasEnded, newGeneration, watchedGeneration, type Generation } from "./generation.ts";
 import { ModelSwitch } from "./model-switch.ts";
 import { StreamClient } from "./stream-client.ts";
 import { randomId, webSurroundings, type WebSocketConstructor } from "./web.ts";
@@ -22,7 +22,7 @@ export interface ClientOptions {
 }
 
 export interface CallOptions {
-  /** Aborting cancels the answer, whose `result` then rejects with the reason of the signal. */
+  /** Aborting cancels the answer, or stops watching it; its `result` then rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,7 +38,8 @@ export type AnswerRequest = Omit<GenerateRequest, "type" | "id"> & {
 export class LlamapodClient implements Disposable {
   readonly #options: ClientOptions;
   readonly #stream: StreamClient;
-  readonly #answers = new Map<string, Answer>();
+  /** Those under way, by their id: one for each who asked for it or watches it. */
+  readonly #answers = new Map<string, Set<Answer>>();
   readonly #switches = new Set<ModelSwitch>();
   #greeting: ServerMessageOf<"hello"> | undefined;
   #greeted: { resolve: (hello: ServerMessageOf<"hello">) => void; reject: (reason: unknown) => void }[] = [];
@@ -74,12 +75,23 @@ export class LlamapodClient implements Disposable {
 
   /** Asks for an answer. */
   generate({ id = randomId(), ...request }: AnswerRequest, { signal }: CallOptions = {}): Answer {
-    return this.#follow(newGeneration({ type: "generate", id, ...request }), signal);
+    const cancel = () => {
+      this.#stream.cancel(id);
+    };
+    return this.#follow(new Answer(newGeneration({ type: "generate", id, ...request }), cancel, cancel), cancel, signal);
   }
 
-  /** Reads an answer that was begun on another connection, from its start. */
+  /** Reads an answer that was begun on another connection, from its start. It is its asker's: leaving it only ends the reading. */
   watch(id: string, { signal }: CallOptions = {}): Answer {
-    return this.#follow(watchedGeneration(id), signal);
+    const cancel = () => {
+      this.#stream.cancel(id);
+    };
+    // Its `result` may still be awaited.
+    const leave = () => undefined;
+    const forget = () => {
+      if (!this.#answers.has(id)) this.#stream.forget(id);
+    };
+    return this.#follow(new Answer(watchedGeneration(id), cancel, leave), forget, signal);
   }
 
   /** Makes a model the one that answers when a request names none, and loads it. */
@@ -116,38 +128,51 @@ export class LlamapodClient implements Disposable {
     this.#stream.connect();
   }
 
-  #follow(generation: Generation, signal: AbortSignal | undefined): Answer {
-    const { id } = generation;
-    const known = this.#answers.get(id);
-    if (known !== undefined) return known;
-    const answer = new Answer(generation, () => {
-      this.#stream.cancel(id);
-    });
-    this.#answers.set(id, answer);
+  /** @param aborted told when the signal has taken the answer away */
+  #follow(answer: Answer, aborted: () => void, signal: AbortSignal | undefined): Answer {
+    if (signal?.aborted === true) {
+      answer.fail(signal.reason);
+      return answer;
+    }
     const abort = () => {
-      this.#answers.delete(id);
+      this.#drop(answer);
       answer.fail(signal?.reason);
-      this.#stream.cancel(id);
+      aborted();
     };
     const release = () => {
       signal?.removeEventListener("abort", abort);
     };
     answer.result.then(release, release);
     signal?.addEventListener("abort", abort, { once: true });
-    this.#patience ??= this.#startPatience();
-    if (signal?.aborted === true) {
-      this.#answers.delete(id);
-      answer.fail(signal.reason);
-    } else {
-      this.#stream.continue(generation);
-    }
+    this.#take(answer);
     return answer;
   }
 
+  /** One that is under way here already is read on together. */
+  #take(answer: Answer): void {
+    const { id, generation } = answer;
+    const others = this.#answers.get(id);
+    const [other] = others ?? [];
+    if (others !== undefined && other !== undefined) {
+      others.add(answer);
+      answer.update(other.generation);
+      return;
+    }
+    this.#answers.set(id, new Set([answer]));
+    this.#patience ??= this.#startPatience();
+    this.#stream.continue(generation);
+  }
+
+  #drop(answer: Answer): void {
+    const answers = this.#answers.get(answer.id);
+    answers?.delete(answer);
+    if (answers?.size === 0) this.#answers.delete(answer.id);
+  }
+
   #generationChanged(generation: Generation): void {
-    const { id, phase } = generation;
-    this.#answers.get(id)?.update(generation);
-    if (phase.kind === "done" || phase.kind === "failed" || phase.kind === "abandoned") this.#answers.delete(id);
+    const { id } = generation;
+    for (const answer of this.#answers.get(id) ?? []) answer.update(generation);
+    if (hasEnded(generation)) this.#answers.delete(id);
   }
 
   #welcomed(message: ServerMessageOf<"hello">): void {
@@ -162,11 +187,10 @@ export class LlamapodClient implements Disposable {
     this.#forgetSettledSwitches();
   }
 
-  /** What is refused without a generation's id is a switch, where one is under way. */
-  #refused({ code, message, retryable }: ServerMessageOf<"error">): void {
-    const [change] = this.#switches;
-    if (change === undefined) return;
-    change.fail(new ClientError({ code, message, retryable }));
+  /** Of what belongs to no generation, only switches are waited for. Each that was asked for is refused by an error of its own. */
+  #refused(error: ServerMessageOf<"error">): void {
+    const change = [...this.#switches].find(({ model }) => model === error.model);
+    change?.fail(new ClientError(failureOf(error)));
     this.#forgetSettledSwitches();
   }
 
@@ -206,9 +230,9 @@ export class LlamapodClient implements Disposable {
     this.#greeted = [];
     for (const change of this.#switches) change.fail(error);
     this.#switches.clear();
-    for (const [id, answer] of this.#answers) {
+    for (const [id, answers] of this.#answers) {
       this.#stream.forget(id);
-      answer.fail(error);
+      for (const answer of answers) answer.fail(error);
     }
     this.#answers.clear();
   }

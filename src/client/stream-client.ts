@@ -52,7 +52,10 @@ interface Entry {
   acked: number;
   /** How often its request was sent: the server may have it although a later one is refused. */
   requests: number;
+  /** Until it has ended. */
   cancelling: boolean;
+  /** Set while a cancel waits to be sent again. */
+  cancelRepeatTimer: (() => void) | undefined;
   /** A digest that did not match was already answered by reading everything again. */
   reread: boolean;
   cancelAckTimer: (() => void) | undefined;
@@ -76,10 +79,11 @@ export class StreamClient {
   constructor(surroundings: StreamSurroundings, events: StreamEvents) {
     this.#surroundings = surroundings;
     this.#events = events;
-    this.#connection = new Connection(surroundings, {
-      changed: (state) => this.#connectionChanged(state),
-      received: (message) => this.#receive(message),
-    });
+    this.#connection = new Connection(
+      surroundings,
+      { changed: (state) => this.#connectionChanged(state), received: (message) => this.#receive(message) },
+      () => this.#entries.size + this.#abandoned.size > 0,
+    );
   }
 
   get #reader(): { reader?: string } {
@@ -110,6 +114,7 @@ export class StreamClient {
       acked: generation.last,
       requests: 0,
       cancelling: false,
+      cancelRepeatTimer: undefined,
       reread: false,
       cancelAckTimer: undefined,
       cancelResumeTimer: undefined,
@@ -128,8 +133,7 @@ export class StreamClient {
   /** Stops reading a generation, which ends nothing. */
   forget(id: string): void {
     const entry = this.#entries.get(id);
-    entry?.cancelAckTimer?.();
-    entry?.cancelResumeTimer?.();
+    if (entry !== undefined) this.#stopTimers(entry);
     this.#entries.delete(id);
   }
 
@@ -178,10 +182,11 @@ export class StreamClient {
     const { generation } = entry;
     const { request } = generation;
     if (request === undefined || generation.last > 0) return this.#resume(entry);
-    const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
+    const message = { ...request, ...this.#reader };
+    const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
     // The server would close the connection, not only refuse the message.
     if (bytes > this.#longestMessageBytes) this.#end(entry, { ...generation, phase: { kind: "failed", failure: tooLong } });
-    else if (this.#connection.send({ ...request, ...this.#reader })) entry.requests++;
+    else if (this.#connection.send(message)) entry.requests++;
   }
 
   #resume(entry: Entry): void {
@@ -225,6 +230,8 @@ export class StreamClient {
     }
     const { generation } = entry;
     if (hasEnded(generation)) return;
+    // Perhaps it was the cancel.
+    if (entry.cancelling && message.code === "too_many_messages") return this.#cancelLater(entry, message.retry_after_ms);
     if (message.retryable && (generation.last > 0 || entry.requests > 1)) {
       entry.cancelResumeTimer?.();
       const delayMs = message.retry_after_ms ?? repeatResumeAfterMs;
@@ -238,6 +245,15 @@ export class StreamClient {
     this.#end(entry, {
       ...generation,
       phase: cancelled ? { kind: "abandoned" } : { kind: "failed", failure: failureOf(message) },
+    });
+  }
+
+  #cancelLater(entry: Entry, delayMs = repeatResumeAfterMs): void {
+    entry.cancelRepeatTimer?.();
+    entry.cancelRepeatTimer = this.#surroundings.after(delayMs, () => {
+      this.#connection.send({ type: "cancel", id: entry.generation.id });
+      // Or it was what would have brought the end here. Of what the server does not have this says so.
+      this.#resume(entry);
     });
   }
 
@@ -262,11 +278,16 @@ export class StreamClient {
 
   #end(entry: Entry, generation: Generation): void {
     entry.generation = generation;
-    entry.cancelAckTimer?.();
-    entry.cancelResumeTimer?.();
+    this.#stopTimers(entry);
     this.#entries.delete(generation.id);
     this.#events.generation(generation);
     if (generation.last > entry.acked) this.#connection.send({ type: "ack", id: generation.id, seq: generation.last });
+  }
+
+  #stopTimers(entry: Entry): void {
+    entry.cancelAckTimer?.();
+    entry.cancelResumeTimer?.();
+    entry.cancelRepeatTimer?.();
   }
 
   #ackSoon(entry: Entry): void {

@@ -164,6 +164,8 @@ export const serverMessage = z.discriminatedUnion("type", [
     id: z.string().optional(),
     first: sequence.optional(),
     seq: sequence.optional(),
+    /** It is about the `switch` to the model that was called so there. */
+    model: z.string().optional(),
     code: z.enum(errorCodes),
     message: z.string(),
     param: z.string().optional(),

@@ -112,18 +112,18 @@ export class Session implements SocketSession {
 
   receive(text: string): void {
     this.#lastMessageAt = performance.now();
-    let id: string | undefined;
+    let subject: Subject = {};
     let type: ClientMessage["type"] | undefined;
     try {
       const value = parseFrame(text);
-      id = addressed.safeParse(value).data?.id;
+      subject = subjectOf.parse(value);
       const message = validate(value);
       type = message.type;
       // Those of a client that reads fast would leave nothing for what it asks.
       if (message.type !== "ack") this.#conduct.take();
       this.#handle(message);
     } catch (thrown) {
-      this.#complain(toLlamapodError(thrown), id);
+      this.#complain(toLlamapodError(thrown), subject);
     } finally {
       this.#context.metrics.connections.received(type);
     }
@@ -163,7 +163,7 @@ export class Session implements SocketSession {
       case "switch":
         requireScope(this.#caller, "admin");
         this.#context.switchTo(message.model).catch((thrown: unknown) => {
-          this.#complain(toLlamapodError(thrown), undefined);
+          this.#complain(toLlamapodError(thrown), { model: message.model });
         });
         break;
       case "ping":
@@ -246,11 +246,11 @@ export class Session implements SocketSession {
     }
   }
 
-  #complain(error: LlamapodError, id: string | undefined): void {
+  #complain(error: LlamapodError, subject: Subject): void {
     const { log, metrics, correlation } = this.#context;
     metrics.refused(error.code);
     logMistake(log, error, { request_id: correlation.requestId });
-    this.#send({ ...errorMessage(error), ...(id !== undefined && { id }) });
+    this.#send({ ...errorMessage(error), ...subject });
     const closing = this.#conduct.refused(error.code);
     if (closing !== undefined) this.#transport.close(closing.code, closing.reason);
   }
@@ -264,8 +264,15 @@ export class Session implements SocketSession {
   }
 }
 
-/** As much of a message as its answer needs, even where the rest is wrong. */
-const addressed = z.object({ id: generationId });
+/** What an error is about: as much of the message as says so. */
+type Subject = Pick<ServerMessageOf<"error">, "id" | "model">;
+
+/** Also where the rest of the message is wrong. */
+const subjectOf: z.ZodType<Subject> = z.union([
+  z.object({ type: z.literal("switch"), model: z.string() }).transform(({ model }) => ({ model })),
+  z.object({ id: generationId }),
+  z.unknown().transform(() => ({})),
+]);
 
 function validate(value: unknown): ClientMessage {
   const { data, error } = clientMessage.safeParse(value);

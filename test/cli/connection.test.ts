@@ -24,9 +24,9 @@ describe("run over a bad network", { timeout: 60_000 }, () => {
     assert.notEqual(undisturbed.stdout.trim(), "");
     await using proxy = await ChaosProxy.start(
       service.url,
-      { afterBytes: 6_000, how: "reset" },
-      { afterBytes: 3_000, how: "end" },
-      { afterBytes: 1_500, how: "reset" },
+      { from: "server", afterBytes: 6_000, how: "reset" },
+      { from: "server", afterBytes: 3_000, how: "end" },
+      { from: "server", afterBytes: 1_500, how: "reset" },
     );
     const { code, stdout, stderr } = await runCommand(question, { LLAMAPOD_URL: proxy.url });
     assert.deepEqual([code, stderr], [0, ""]);

@@ -48,7 +48,7 @@ it("cuts, merges, repetitions and gaps leave every token exactly once", async ()
     fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }),
     async (tokens, disturbances, sizes) => {
       const whole = tokens.join("");
-      const world = connectedWorld((text) => Promise.resolve(createHash("sha256").update(text).digest("hex")));
+      const world = connectedWorld({ digest: (text) => Promise.resolve(createHash("sha256").update(text).digest("hex")) });
       world.client.generate(request);
       let last = 0;
       for (const step of disturbances) {

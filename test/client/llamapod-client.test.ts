@@ -128,6 +128,22 @@ describe("llamapod/client", { timeout: 120_000 }, () => {
     equal((await asked.result).text, undisturbed);
   });
 
+  it("lets watchers leave an answer to its asker, those beside it too", async () => {
+    using asking = clientOf(service.url);
+    using elsewhere = clientOf(service.url);
+    const asked = asking.generate(greedy(400));
+    for await (const { type } of watchedOnceBegun(elsewhere, asked.id)) if (type === "delta") break;
+    for (const watching of [elsewhere, asking]) {
+      const controller = new AbortController();
+      const aborted = watching.watch(asked.id, { signal: controller.signal });
+      for await (const { type } of watching.watch(asked.id)) if (type === "delta") break;
+      controller.abort(new Error("seen enough"));
+      await rejects(aborted.result, /seen enough/);
+    }
+    equal((await asked.result).finishReason, "length");
+    equal((await elsewhere.watch(asked.id).result).finishReason, "length");
+  });
+
   it("cancels by signal, and gives its reason", async () => {
     using client = clientOf(service.url);
     const controller = new AbortController();

@@ -9,7 +9,7 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("a generation over one connection", () => {
   it("puts the deltas together and ends with done", async () => {
-    const world = connectedWorld(digest);
+    const world = connectedWorld({ digest });
     world.client.generate(request);
     deepEqual(world.socket.sentOf("generate"), [request]);
     for (const message of [started(), delta(2, "Hel"), delta(3, "lo"), done(4, sha256("Hello"))]) world.socket.say(message);
@@ -65,7 +65,7 @@ describe("a generation over one connection", () => {
   });
 
   it("acknowledges the end only after it was delivered", async () => {
-    const world = connectedWorld(digest);
+    const world = connectedWorld({ digest });
     world.client.generate(request);
     for (const message of [started(), delta(2, "a"), done(3, sha256("a"))]) world.socket.say(message);
     deepEqual(world.socket.sentOf("ack"), []);
@@ -75,7 +75,7 @@ describe("a generation over one connection", () => {
   });
 
   it("reads all of it again when the text does not match its digest", async () => {
-    const world = connectedWorld(digest);
+    const world = connectedWorld({ digest });
     world.client.generate(request);
     for (const message of [started(), delta(2, "wrong"), done(3, sha256("right"))]) world.socket.say(message);
     await settled();
@@ -101,6 +101,21 @@ describe("a generation over one connection", () => {
     world.client.generate({ ...request, messages: [{ role: "user", content: "é".repeat(64) }] });
     deepEqual(world.socket.sent, []);
     equal(world.generation.phase.kind, "failed");
+  });
+
+  it("counts in that what it adds itself", () => {
+    const sent = { ...request, reader: "r" };
+    const bytes = JSON.stringify(sent).length;
+    for (const [limit, expected] of [
+      [bytes - 1, []],
+      [bytes, [sent]],
+    ] as const) {
+      const world = new World({ reader: "r" });
+      world.client.connect();
+      world.socket.hello({ max_message_bytes: limit });
+      world.client.generate(request);
+      deepEqual(world.socket.sent, expected);
+    }
   });
 
   it("ignores frames it does not understand", () => {
@@ -167,6 +182,17 @@ describe("a lost connection", () => {
     deepEqual(attempts, [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
   });
 
+  it("is tried again at a time that is drawn, so that those who were cut together come back apart", () => {
+    const cameBackAfterMs = [0, 0.5, 1].map((drawn) => {
+      const world = connectedWorld({ random: () => drawn });
+      world.socket.cut();
+      let waitedMs = 0;
+      for (; world.sockets.length === 1; waitedMs++) world.advance(1);
+      return waitedMs;
+    });
+    deepEqual(cameBackAfterMs, [125, 188, 250]);
+  });
+
   it("is given up when a server that accepts says nothing", () => {
     const world = new World();
     world.client.connect();
@@ -206,6 +232,38 @@ describe("a lost connection", () => {
     equal(world.sockets.length, 2);
   });
 
+  for (const code of [1001, 1012]) {
+    it(`waits that long with close code ${code}, whatever is under way`, () => {
+      const world = connectedWorld();
+      world.client.generate(request);
+      world.socket.say({ type: "notice", kind: "draining", reconnect_after_ms: 5_000 });
+      world.socket.cut(code);
+      world.advance(5_000);
+      equal(world.sockets.length, 1);
+      world.advance(250);
+      equal(world.sockets.length, 2);
+    });
+  }
+
+  it("does not wait that long where it only broke: a draining server ends when nobody reads", () => {
+    const world = connectedWorld();
+    world.client.generate(request);
+    world.socket.say(started());
+    world.socket.say({ type: "notice", kind: "draining", reconnect_after_ms: 30_000 });
+    world.socket.cut();
+    world.advance(250);
+    world.socket.hello();
+    deepEqual(world.socket.sent, [{ type: "resume", id: "g", after: 1 }]);
+  });
+
+  it("waits that long where nothing is under way", () => {
+    const world = connectedWorld();
+    world.socket.say({ type: "notice", kind: "draining", reconnect_after_ms: 30_000 });
+    world.socket.cut();
+    world.advance(30_000);
+    equal(world.sockets.length, 1);
+  });
+
   it("asks again, later, for what was refused only because many asked again at once", () => {
     const world = connectedWorld();
     world.client.generate(request);
@@ -239,11 +297,74 @@ describe("a lost connection", () => {
   });
 });
 
+describe("a server that takes so many messages in a second", () => {
+  function limitedWorld(messagesPerSecond: number): World {
+    const world = new World();
+    world.client.connect();
+    world.socket.hello({ max_messages_per_second: messagesPerSecond });
+    return world;
+  }
+
+  function generateMany(world: World, count: number): void {
+    for (let index = 0; index < count; index++) world.client.generate({ ...request, id: `g${index}` });
+  }
+
+  it("is sent no more, also when much is taken up at once", () => {
+    const world = limitedWorld(100);
+    generateMany(world, 25);
+    world.socket.cut();
+    world.advance(250);
+    world.socket.hello({ max_messages_per_second: 10 });
+    const sentAfterSeconds = [world.socket.sent.length];
+    for (let second = 0; second < 2; second++) {
+      world.advance(1_000);
+      sentAfterSeconds.push(world.socket.sent.length);
+    }
+    deepEqual(sentAfterSeconds, [10, 20, 25]);
+    deepEqual(
+      world.socket.sentOf("generate").map(({ id }) => id),
+      Array.from({ length: 25 }, (_, index) => `g${index}`),
+    );
+  });
+
+  it("is asked first, and told what was applied when there is room", () => {
+    const world = limitedWorld(1);
+    world.client.generate(request);
+    world.socket.say(started());
+    for (let seq = 2; seq <= 32; seq++) world.socket.say(delta(seq, "x"));
+    world.client.cancel("g");
+    world.advance(1_000);
+    deepEqual(world.socket.sent.slice(1), [{ type: "cancel", id: "g" }]);
+    world.advance(1_000);
+    deepEqual(world.socket.sent.slice(2), [{ type: "ack", id: "g", seq: 32 }]);
+    world.advance(2_000);
+    equal(world.socket.sent.length, 3);
+  });
+
+  it("is pinged nevertheless", () => {
+    const world = limitedWorld(10);
+    generateMany(world, 100);
+    world.client.probe();
+    world.advance(100);
+    equal(world.socket.sentOf("ping").length, 1);
+  });
+
+  it("is not sent on another connection what waited for the one before", () => {
+    const world = limitedWorld(10);
+    generateMany(world, 25);
+    world.socket.cut();
+    world.advance(250);
+    world.socket.hello();
+    world.advance(5_000);
+    equal(world.socket.sent.length, 25);
+  });
+});
+
 describe("a generation of an earlier page", () => {
   const saved = { id: "g", request, last: 3, text: "ab", tokens: 2, phase: { kind: "streaming" } } as const;
 
   it("goes on after its last event", async () => {
-    const world = new World(digest);
+    const world = new World({ digest });
     world.client.continue(saved);
     world.socket.hello();
     deepEqual(world.socket.sent, [{ type: "resume", id: "g", after: 3 }]);
@@ -254,7 +375,7 @@ describe("a generation of an earlier page", () => {
   });
 
   it("that had its last event is only checked", async () => {
-    const world = new World(digest);
+    const world = new World({ digest });
     const last = done(4, sha256("ab"));
     if (last.type !== "done") throw new TypeError("done makes a done");
     world.client.continue({ ...saved, last: 4, phase: { kind: "verifying", done: last } });
@@ -287,6 +408,46 @@ describe("a generation of an earlier page", () => {
 });
 
 describe("stopping", () => {
+  const refused = {
+    type: "error",
+    id: "g",
+    code: "too_many_messages",
+    message: "Slower.",
+    retryable: true,
+    retry_after_ms: 500,
+  } as const;
+
+  it("is asked for again when it was refused, though the answer goes on meanwhile", async () => {
+    const world = connectedWorld();
+    world.client.generate(request);
+    for (const message of [started(), delta(2, "a")]) world.socket.say(message);
+    world.client.cancel("g");
+    for (const message of [refused, delta(3, "b")]) world.socket.say(message);
+    world.advance(500);
+    equal(world.socket.sentOf("cancel").length, 2);
+    deepEqual(world.socket.sentOf("resume"), [{ type: "resume", id: "g", after: 3 }], "if it was this that was refused");
+    world.socket.say(refused);
+    world.advance(500);
+    equal(world.socket.sentOf("cancel").length, 3);
+    world.socket.say(done(4, "", "cancelled"));
+    await settled();
+    equal(world.generation.phase.kind, "done");
+    world.advance(5_000);
+    equal(world.socket.sentOf("cancel").length, 3);
+  });
+
+  it("is asked for again before the first event, too", () => {
+    const world = connectedWorld();
+    world.client.generate(request);
+    world.client.cancel("g");
+    world.socket.say(refused);
+    equal(world.history.length, 0, "nothing has ended");
+    world.advance(500);
+    equal(world.socket.sentOf("cancel").length, 2);
+    world.socket.say({ type: "error", id: "g", code: "generation_not_found", message: "It was the request.", retryable: false });
+    equal(world.generation.phase.kind, "abandoned");
+  });
+
   it("asks the server, and ends with what it says", async () => {
     const world = connectedWorld();
     world.client.generate(request);

@@ -54,7 +54,8 @@ export class World {
   #nowMs = 0;
   #timers: { readonly atMs: number; readonly run: () => void }[] = [];
 
-  constructor(digest?: (text: string) => Promise<string>) {
+  /** @param given what is not as usual in it: no digest, no reader, and the longest of the times that are drawn */
+  constructor(given: Partial<StreamSurroundings> = {}) {
     const surroundings: StreamSurroundings = {
       connect: (events) => {
         const socket = new FakeSocket(events);
@@ -78,7 +79,7 @@ export class World {
       },
       random: () => 1,
       warn: (message) => this.warnings.push(message),
-      ...(digest === undefined ? {} : { digest }),
+      ...given,
     };
     const nothing = () => undefined;
     this.client = new StreamClient(surroundings, {
@@ -122,8 +123,8 @@ export class World {
   }
 }
 
-export function connectedWorld(digest?: (text: string) => Promise<string>): World {
-  const world = new World(digest);
+export function connectedWorld(given: Partial<StreamSurroundings> = {}): World {
+  const world = new World(given);
   world.client.connect();
   world.socket.hello();
   return world;

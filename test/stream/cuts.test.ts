@@ -1,23 +1,12 @@
 import assert from "node:assert/strict";
-import { connect, createServer, type AddressInfo, type Server } from "node:net";
-import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
+import { ChaosProxy, fates } from "../support/chaos-proxy.ts";
 import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
 
-/** Where a connection is cut, in bytes from the server, and to which of its frames the client falls back before it resumes. */
-const cut = fc.record({
-  afterBytes: fc.oneof(fc.nat(600), fc.nat(20_000)),
-  how: fc.constantFrom<Cut["how"]>("reset", "end"),
-  fallBackFrames: fc.oneof(fc.constant(0), fc.nat(20)),
-});
-
-interface Cut {
-  readonly afterBytes: number;
-  readonly how: "reset" | "end";
-  readonly fallBackFrames: number;
-}
+/** Where a connection is cut, and by how many of the server's frames the client falls back before it resumes. */
+const cut = fc.record({ fate: fates("reset", "end"), fallBackFrames: fc.oneof(fc.constant(0), fc.nat(20)) });
 
 describe("connections that are cut anywhere", () => {
   let service: RunningService;
@@ -39,7 +28,7 @@ describe("connections that are cut anywhere", () => {
     const property = fc.asyncProperty(fc.array(cut, { maxLength: 12 }), async (cuts) => {
       let answer = new Answer(`cut-${runs++}`);
       for (const planned of [...cuts, undefined]) {
-        await using proxy = await CuttingProxy.start(service.url, planned);
+        await using proxy = await ChaosProxy.start(service.url, planned?.fate);
         try {
           using client = await StreamClient.connect(proxy.url);
           // Without a frame there is no telling whether the request arrived: it is sent again, under the same id.
@@ -73,48 +62,4 @@ function fallenBack(answer: Answer, frames: number): Answer {
   older.text = last.text;
   older.tokens = last.tokens;
   return older;
-}
-
-/** Stands between client and server, and cuts the connection in the middle of a frame. */
-class CuttingProxy implements AsyncDisposable {
-  readonly url: string;
-  readonly #server: Server;
-
-  private constructor(server: Server) {
-    this.#server = server;
-    this.url = `http://localhost:${(server.address() as AddressInfo).port}`;
-  }
-
-  static async start(target: string, planned: Cut | undefined): Promise<CuttingProxy> {
-    const server = createServer((client) => {
-      const upstream = connect(Number(new URL(target).port), "127.0.0.1");
-      let left = planned?.afterBytes ?? Infinity;
-      client.on("error", () => undefined);
-      upstream.on("error", () => undefined);
-      client.pipe(upstream);
-      client.on("close", () => upstream.destroy());
-      upstream.on("close", () => client.destroy());
-      upstream.on("data", (chunk) => {
-        client.write(chunk.subarray(0, left));
-        left -= chunk.length;
-        if (left > 0) return;
-        upstream.removeAllListeners("data");
-        if (planned?.how === "reset") {
-          client.resetAndDestroy();
-          upstream.resetAndDestroy();
-        } else {
-          client.end();
-          upstream.end();
-        }
-      });
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    return new CuttingProxy(server);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.close();
-    await once(this.#server, "close");
-  }
 }

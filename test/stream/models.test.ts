@@ -34,7 +34,9 @@ test("a switch makes another model the one that answers, and every connection is
 
   client.send({ type: "switch", model: "no-such-model" });
   const error = await client.take("error");
-  assert.deepEqual([error.code, error.param], ["model_not_found", "model"]);
+  assert.deepEqual([error.code, error.param, error.model], ["model_not_found", "model", "no-such-model"]);
+  client.send({ type: "switch", model: "" });
+  assert.equal((await client.take("error")).model, "", "also where the message itself is refused");
   client.send({ type: "generate", ...greedy("still", 2) });
   assert.equal((await client.take("started", "still")).model, "gemma2");
 });

@@ -1,10 +1,23 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import fc from "fast-check";
 
-/** What happens to a connection after so many bytes from the server: it ends, with or without a word, or falls silent. */
+/** What happens to a connection after so many bytes from one of its ends: it ends, with or without a word, or falls silent. */
 export interface Fate {
+  readonly from: "client" | "server";
   readonly afterBytes: number;
   readonly how: "reset" | "end" | "silence";
+}
+
+/** Fates that come in the middle of anything: of an answer, or of what is asked, some 270 bytes of handshake and then messages. */
+export function fates(...hows: readonly Fate["how"][]): fc.Arbitrary<Fate> {
+  const how = fc.constantFrom(...hows);
+  const ofServer = fc.oneof(fc.nat(700), fc.nat(3_000), fc.nat(15_000));
+  const ofClient = fc.oneof(fc.nat(700), fc.integer({ min: 270, max: 400 }));
+  return fc.oneof(
+    { weight: 2, arbitrary: fc.record({ from: fc.constant("server" as const), afterBytes: ofServer, how }) },
+    { weight: 1, arbitrary: fc.record({ from: fc.constant("client" as const), afterBytes: ofClient, how }) },
+  );
 }
 
 /** Stands between client and server. Its first connections have the given fates, all others none. */
@@ -57,17 +70,23 @@ export class ChaosProxy implements AsyncDisposable {
         if (planned?.how !== "silence") other.destroy();
       });
     }
-    near.on("data", (chunk) => {
-      if (left > 0) far.write(chunk);
-    });
-    far.on("data", (chunk: Buffer) => {
-      if (left <= 0) return;
-      near.write(chunk.subarray(0, left));
-      left -= chunk.length;
-      if (left > 0) return;
-      if (planned?.how === "reset") for (const socket of [near, far]) socket.resetAndDestroy();
-      if (planned?.how === "end") for (const socket of [near, far]) socket.end();
-      this.#come();
-    });
+    for (const [end, socket, other] of [
+      ["client", near, far],
+      ["server", far, near],
+    ] as const) {
+      socket.on("data", (chunk: Buffer) => {
+        if (left <= 0) return;
+        if (planned?.from !== end) {
+          other.write(chunk);
+          return;
+        }
+        other.write(chunk.subarray(0, left));
+        left -= chunk.length;
+        if (left > 0) return;
+        if (planned.how === "reset") for (const each of [near, far]) each.resetAndDestroy();
+        if (planned.how === "end") for (const each of [near, far]) each.end();
+        this.#come();
+      });
+    }
   }
 }
