@@ -7,6 +7,7 @@ import { operationRoutes } from "./api/operations.ts";
 import { ticketRoutes } from "./auth/routes.ts";
 import type { ServerContext } from "./context.ts";
 import { contractRoutes } from "./contract/routes.ts";
+import { crossOrigin } from "./cross-origin.ts";
 import { guard } from "./guard.ts";
 import { metricsRoute } from "./metrics-route.ts";
 import { observeRequests } from "./observation.ts";
@@ -27,6 +28,7 @@ export function createApp(context: ServerContext, responder: Responder): Express
     guard(request, context);
     next();
   });
+  if (context.allowedOrigins.length > 0) app.use(crossOrigin(context));
   // Probes, the page's files and the contract tell nothing and ask for no key; whatever comes after them does.
   app.use(probeRoutes(context));
   app.use(pageRoutes());

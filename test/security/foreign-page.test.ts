@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { browserMissing, launchBrowser } from "../page/browser.ts";
 import { sample, scrape } from "../support/metrics.ts";
-import { startService, type RunningService } from "../support/service.ts";
+import { keysFile, startService, type RunningService } from "../support/service.ts";
 
 const rebound = "rebound.example";
 
@@ -102,3 +102,36 @@ describe("a page of another origin, in Chromium", { skip: browserMissing, timeou
     await own.close();
   });
 });
+
+test(
+  "a page of an origin that is allowed reads the API with its key, and opens the WebSocket by a ticket",
+  { skip: browserMissing, timeout: 300_000 },
+  async () => {
+    const frontend = createServer((_request, response) => {
+      response.setHeader("Content-Type", "text/html");
+      response.end("<!doctype html><title>frontend</title>");
+    }).listen(0, "127.0.0.1");
+    await once(frontend, "listening");
+    const origin = `http://127.0.0.1:${(frontend.address() as AddressInfo).port}`;
+    const keys = await keysFile({ alice: "chat" });
+    await using service = await startService(["llama"], { apiKeysFile: keys.file, allowedOrigins: origin });
+    const browser = await launchBrowser();
+    const page = await browser.newPage();
+    await page.goto(origin);
+    const seen = await page.evaluate(`(async () => {
+    const headers = { Authorization: "Bearer ${keys.secrets["alice"] ?? ""}" };
+    const models = await (await fetch("${service.url}/v1/models", { headers })).json();
+    const refused = (await fetch("${service.url}/v1/models")).status;
+    const { protocol } = await (await fetch("${service.url}/v1/stream/tickets", { method: "POST", headers })).json();
+    const socket = new WebSocket("${service.url.replace("http", "ws")}/v1/stream", ["llamapod.v1", protocol]);
+    const { data } = await new Promise((resolve, reject) => {
+      socket.onmessage = resolve;
+      socket.onerror = () => reject(new Error("the WebSocket was refused"));
+    });
+    return [models.data[0].id, refused, JSON.parse(data).type];
+  })()`);
+    assert.deepEqual(seen, ["llama", 401, "hello"]);
+    await browser.close();
+    frontend.close();
+  },
+);
