@@ -130,6 +130,34 @@ describe("the official client's Responses API", { timeout: 60_000 }, () => {
       socket.close();
     });
 
+    test("calls functions, and goes on with what they gave", async () => {
+      const parameters = {
+        type: "object",
+        properties: { city: { enum: ["Oslo", "Rome"] } },
+        required: ["city"],
+        additionalProperties: false,
+      };
+      const tools = [{ type: "function" as const, name: "weather", parameters, strict: true }];
+      const socket = new ResponsesWS(client);
+      socket.on("error", () => undefined);
+      const tool_choice = { type: "function" as const, name: "weather" };
+      socket.send({ type: "response.create", ...request, max_output_tokens: 200, tools, tool_choice });
+      const events = await answer(socket);
+      const pieces = events.map((event) => (event.type === "response.function_call_arguments.delta" ? event.delta : ""));
+      const completed = events.at(-1);
+      assert.ok(completed?.type === "response.completed");
+      const [call] = completed.response.output;
+      assert.ok(call?.type === "function_call" && call.name === "weather");
+      assert.equal(pieces.join(""), call.arguments);
+      assert.match(call.arguments, /"(Oslo|Rome)"/);
+
+      const output = { type: "function_call_output" as const, call_id: call.call_id, output: "Sunny" };
+      socket.send({ type: "response.create", ...request, previous_response_id: completed.response.id, input: [output] });
+      const next = (await answer(socket)).at(-1);
+      assert.ok(next?.type === "response.incomplete" && next.response.output_text !== "");
+      socket.close();
+    });
+
     test("an error names its cause, and the connection lives on", async () => {
       const socket = new ResponsesWS(client);
       const failed = new Promise<{ error?: { error?: { code?: string } } }>((resolve) => {
