@@ -40,7 +40,7 @@ for (const kind of hostileKinds) {
       return;
     }
     await assert.rejects(readGgufHeader(path), ({ code, message }: { code?: string; message: string }) => {
-      assert.equal(code, "model_load_failed");
+      assert.equal(code, "model_file_invalid");
       assert.match(message, /^[\w.-]+\.gguf is not a usable GGUF file: .{10,}\.$/);
       return true;
     });

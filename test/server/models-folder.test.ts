@@ -35,8 +35,8 @@ test("files that are no models are listed with the reason, and the others are se
     assert.equal(byId.get(id)?.state, "invalid");
     assert.match(byId.get(id)?.reason ?? "", reason);
     const refused = await complete(service.url, id);
-    assert.equal(refused.status, 503);
-    assert.equal(refused.body.error?.code, "model_load_failed");
+    assert.equal(refused.status, 422);
+    assert.equal(refused.body.error?.code, "model_file_invalid");
     assert.match(refused.body.error.message, reason);
   }
   assert.equal((await complete(service.url, "good-one")).status, 200);
