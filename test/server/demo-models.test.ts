@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { pino } from "pino";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { modelsFolder, serveFolder } from "../support/service.ts";
 
@@ -16,7 +17,10 @@ interface ListedModel {
 const demos = { demoModels: true };
 
 test("without a model of one's own the demo answers, and both demos are listed as built in", async () => {
-  await using service = await serveFolder(await modelsFolder({}), demos);
+  const lines: string[] = [];
+  const log = pino({ level: "info" }, { write: (line: string) => lines.push(line) });
+  await using service = await serveFolder(await modelsFolder({}), demos, log);
+  assert.match(lines.join(""), /built-in demo model.*llamapod pull qwen2\.5-0\.5b/, "the log says so, and what to do next");
   assert.equal((await fetch(`${service.url}/health/ready`)).status, 200);
   const models = await listed(service.url);
   assert.deepEqual(
