@@ -11,8 +11,10 @@ import { startService, type RunningService } from "../support/service.ts";
  */
 type Line =
   | { readonly client: object }
-  /** What has to be in the next message that is no delta, no `queued` and no `model`. */
-  | { readonly server: Readonly<Record<string, unknown>> }
+  /** What has to be in the next message that is no delta, no `queued` and no `model`; and of what type what else is in it has to be. */
+  | { readonly server: Readonly<Record<string, unknown>>; readonly types?: Readonly<Record<string, unknown>> }
+  /** Any number of `model` messages, the last of which has this in it. */
+  | { readonly model: Readonly<Record<string, unknown>> }
   /** The deltas of an answer up to its end, which may come merged. */
   | { readonly deltas: { readonly id: string; readonly tokens: number; readonly first: number } }
   /** The deltas of an answer that has nothing but calls, up to its end. */
@@ -44,7 +46,10 @@ describe("transcripts of llamapod.v1", () => {
     const transcript = lines.map((line) => JSON.parse(line) as Line);
     test(file.replace(/\.jsonl$/, "").replaceAll("-", " "), { timeout: 120_000 }, async () => {
       if (transcript.some((line) => "stop" in line)) await hold(await startService(["llama"], { drainSeconds: 60 }), transcript);
-      else await hold(shared, transcript);
+      else if (transcript.some((line) => "model" in line)) {
+        await using own = await startService(["llama", "gpt2"]);
+        await hold(own, transcript);
+      } else await hold(shared, transcript);
     });
   }
 });
@@ -56,7 +61,11 @@ async function hold(service: RunningService, transcript: readonly Line[]): Promi
   let stopped: PromiseLike<void> | undefined;
   for (const line of transcript) {
     if ("client" in line) client.socket.send(JSON.stringify(line.client));
-    else if ("server" in line) assertContains(await next(client), line.server);
+    else if ("server" in line) {
+      const message = await next(client);
+      assertContains(message, line.server);
+      assertTypes(message, line.types ?? {});
+    } else if ("model" in line) await client.takeWhere((message) => message.type === "model" && contains(message, line.model));
     else if ("deltas" in line) await readDeltas(client, line.deltas);
     else if ("deltasThen" in line) assertContains(await nextBut(client, "delta"), line.deltasThen);
     else if ("calls" in line) await readCalls(client, line.calls);
@@ -81,6 +90,20 @@ function assertContains(actual: object, expected: object): void {
     if (typeof value !== "object" || value === null) assert.equal(found, value, `${name} in ${JSON.stringify(actual)}`);
     else if (typeof found === "object" && found !== null) assertContains(found, value);
     else assert.fail(`${name} is missing in ${JSON.stringify(actual)}`);
+  }
+}
+
+function contains(actual: object, expected: object): boolean {
+  return Object.entries(expected).every(([name, value]) => (actual as Readonly<Record<string, unknown>>)[name] === value);
+}
+
+/** @param types as `typeof` has them, in the place of the values */
+function assertTypes(actual: object, types: object): void {
+  const fields: Readonly<Record<string, unknown>> = { ...actual };
+  for (const [name, type] of Object.entries(types) as [string, unknown][]) {
+    const found = fields[name];
+    if (typeof type === "object" && type !== null && typeof found === "object" && found !== null) assertTypes(found, type);
+    else assert.equal(typeof found, type, `${name} in ${JSON.stringify(actual)}`);
   }
 }
 
@@ -119,7 +142,7 @@ async function readDeltas(
     const message = await next(client);
     assert.ok(message.type === "delta" && message.id === id, JSON.stringify(message));
     assert.equal(message.first, expected);
-    assert.equal(typeof message.text, "string");
+    assertTypes(message, { text: "string", t: "number" });
     expected = message.seq + 1;
     counted += message.n;
   }
