@@ -224,7 +224,7 @@ test("a load that nobody waits for any more is stopped", async () => {
   assert.equal(runnersOf(process.pid).length, 1);
 });
 
-test("a model is loaded and unloaded on request, once its answers have ended", async () => {
+test("a model is loaded and unloaded on request, once its answers have ended (CVE-2026-43631)", async () => {
   await using service = await startService(["gpt2", "llama"]);
   const operator = new Operator(service.url);
   assert.equal((await operator.run("load", "llama")).state, "done");
