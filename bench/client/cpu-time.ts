@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { sum } from "./statistics.ts";
 
 /** USER_HZ, the unit of CPU times in /proc: 100 on every Linux that Node.js is built for. */
 const ticksPerSecond = 100;
@@ -22,6 +23,12 @@ export function processTreeCpuSeconds(pid: number): number | undefined {
   return ticks / ticksPerSecond;
 }
 
+/** Seconds of CPU, user and system, that a process alone has used. */
+export function processCpuSeconds(pid: number): number {
+  const [user = 0, system = 0] = timesOf(statOf(pid));
+  return (user + system) / ticksPerSecond;
+}
+
 /** Seconds of CPU that the whole machine has spent on anything, and that a hypervisor has kept from it. */
 export function machineCpuSeconds(): number | undefined {
   try {
@@ -37,16 +44,25 @@ function readProcesses(): Map<number, ProcessTimes> {
   const processes = new Map<number, ProcessTimes>();
   for (const name of listProcesses()) {
     try {
-      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
-      // The command's name, in parentheses, may hold anything, spaces and parentheses included.
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      const [utime = 0, stime = 0, cutime = 0, cstime = 0] = fields.slice(11, 15).map(Number);
-      processes.set(Number(name), { parent: Number(fields[1]), ticks: utime + stime + cutime + cstime });
+      const pid = Number(name);
+      const fields = statOf(pid);
+      processes.set(pid, { parent: Number(fields[1]), ticks: sum(timesOf(fields)) });
     } catch {
       // It ended since the folder was listed.
     }
   }
   return processes;
+}
+
+/** The fields of a process after its command's name, which, in parentheses, may hold anything, spaces and parentheses included. */
+function statOf(pid: number): string[] {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
+/** Ticks: its own, user and system, and those of its children that have ended. */
+function timesOf(fields: readonly string[]): number[] {
+  return fields.slice(11, 15).map(Number);
 }
 
 function listProcesses(): string[] {

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { residentBytes } from "../../test/support/processes.ts";
+import { processCpuSeconds } from "../client/cpu-time.ts";
 import { percentile } from "../client/statistics.ts";
 import { formatNumber } from "../report/format.ts";
 import { repository } from "../paths.ts";
@@ -9,11 +11,10 @@ import { RunningServer } from "../servers/running-server.ts";
 import type { Server } from "../servers/server.ts";
 import { askHealth, keptAlive, openAll, webSocket, type Connect } from "./clients.ts";
 import { boundBetween, loopDelays } from "./event-loop.ts";
-import { cpuSeconds, memoryBytes } from "./process-figures.ts";
 
 /**
- * What clients cost that are connected and ask for nothing. Of llamapod they hold a WebSocket. llama-server has none: there they hold what its clients
- * hold between two requests, an HTTP connection that is kept alive.
+ * What clients cost that are connected and ask for nothing. Of llamapod they hold a WebSocket. llama-server has none: there
+ * they hold what its clients hold between two requests, an HTTP connection that is kept alive.
  */
 
 export interface ConnectionBenchOptions {
@@ -78,21 +79,21 @@ async function figuresOf(
     // The first one loads code that all others share.
     (await connect(port)).close();
     await sleep(1_000);
-    const memoryBefore = memoryBytes(pid);
+    const memoryBefore = residentBytes(pid);
     const startedAt = performance.now();
     const clients = await openAll(connect, port, connections, openLimitMs);
     const openSeconds = (performance.now() - startedAt) / 1_000;
     const opened = clients.length;
     await sleep(1_000);
-    const kibibytesEach = (memoryBytes(pid) - memoryBefore) / 1_024 / opened;
+    const kibibytesEach = (residentBytes(pid) - memoryBefore) / 1_024 / opened;
     const delaysBefore = await readDelays(server, url);
-    const [cpuBefore, idleSince] = [cpuSeconds(pid), performance.now()];
+    const [cpuBefore, idleSince] = [processCpuSeconds(pid), performance.now()];
     const answers: number[] = [];
     while (performance.now() < idleSince + seconds * 1_000) {
       answers.push(await askHealth(port, healthPath, answerLimitMs));
       await sleep(askEveryMs);
     }
-    const cpuShare = (cpuSeconds(pid) - cpuBefore) / ((performance.now() - idleSince) / 1_000);
+    const cpuShare = (processCpuSeconds(pid) - cpuBefore) / ((performance.now() - idleSince) / 1_000);
     const delaysAfter = await readDelays(server, url);
     const stillOpen = clients.filter(({ isOpen }) => isOpen).length;
     const lateness = delaysBefore &&

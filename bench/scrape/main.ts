@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { WebSocket } from "ws";
+import { processCpuSeconds } from "../client/cpu-time.ts";
 import { percentile } from "../client/statistics.ts";
-import { cpuSeconds } from "../connections/process-figures.ts";
 import { SyntheticServer } from "../streams/synthetic-server.ts";
 
 /** What a scrape of `/metrics` costs when every model has done some of everything: its runners are synthetic. */
@@ -67,14 +67,14 @@ async function scrapeOften(
   scrapes: number,
 ): Promise<{ milliseconds: number[]; cpu: number; text: string }> {
   const milliseconds: number[] = [];
-  const cpuBefore = cpuSeconds(server.pid);
+  const cpuBefore = processCpuSeconds(server.pid);
   let text = "";
   for (let scrape = 0; scrape < scrapes; scrape++) {
     const begin = performance.now();
     text = await (await fetch(`${server.url}/metrics`, { headers: { Accept: accept } })).text();
     milliseconds.push(performance.now() - begin);
   }
-  return { milliseconds, cpu: cpuSeconds(server.pid) - cpuBefore, text };
+  return { milliseconds, cpu: processCpuSeconds(server.pid) - cpuBefore, text };
 }
 
 function kibibytes(text: string): string {

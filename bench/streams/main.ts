@@ -1,7 +1,7 @@
+import { processCpuSeconds } from "../client/cpu-time.ts";
 import { percentile } from "../client/statistics.ts";
-import { SyntheticServer } from "./synthetic-server.ts";
 import { openWebSocket } from "../connections/clients.ts";
-import { cpuSeconds } from "../connections/process-figures.ts";
+import { SyntheticServer } from "./synthetic-server.ts";
 
 /** How the server carries many streams, whatever the model costs: its runners are synthetic. */
 
@@ -52,12 +52,12 @@ async function streaming({ streams, rate, seconds }: StreamBenchOptions): Promis
       });
     });
   });
-  const cpuBefore = cpuSeconds(server.pid);
+  const cpuBefore = processCpuSeconds(server.pid);
   const clientBefore = process.cpuUsage();
   const startedAt = performance.now();
   await Promise.all(readers);
   const elapsed = (performance.now() - startedAt) / 1_000;
-  const cpu = ((cpuSeconds(server.pid) - cpuBefore) / elapsed) * 100;
+  const cpu = ((processCpuSeconds(server.pid) - cpuBefore) / elapsed) * 100;
   const { user, system } = process.cpuUsage(clientBefore);
   const client = ((user + system) / 1e6 / elapsed) * 100;
   if (counted !== streams * tokens) throw new Error(`${counted} tokens arrived of ${streams * tokens}`);

@@ -47,7 +47,6 @@ test("a slot is free, goes on with the conversation of its scope that shares mos
   );
 });
 
-/** A slot that holds these tokens, made up of as many of each kind as are given. */
 function holding(id: number, held: number[], lastUsed: number): Slot {
   const slot = new Slot(id, 4_096);
   slot.append(Uint32Array.from(held));

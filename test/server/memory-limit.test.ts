@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { test } from "node:test";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { Operator } from "../support/operator.ts";
-import { runnersOf, ServerProcess } from "../support/processes.ts";
+import { residentBytes, runnersOf, ServerProcess } from "../support/processes.ts";
 import { modelsFolder } from "../support/service.ts";
 
 const controller = "/sys/fs/cgroup/memory";
@@ -49,8 +49,4 @@ function limited(pid: number, bytes: number): Disposable {
       rmdirSync(folder);
     },
   };
-}
-
-function residentBytes(pid: number): number {
-  return 1_024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
 }

@@ -16,6 +16,12 @@ export function runnersOf(serverPid: number): number[] {
     .map(({ pid }) => pid);
 }
 
+/** Bytes of main memory that a process holds now. */
+export function residentBytes(pid: number): number {
+  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(kilobytes) * 1_024;
+}
+
 export function isAlive(pid: number): boolean {
   return allProcesses().some((candidate) => candidate.pid === pid);
 }

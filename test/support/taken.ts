@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { sample, scrape } from "./metrics.ts";
-import { runnersOf, until, type ServerProcess } from "./processes.ts";
+import { residentBytes, runnersOf, until, type ServerProcess } from "./processes.ts";
 
 /** What a server may take more of than before. */
 const toleratedBytes = 64 * 1024 * 1024;
@@ -17,9 +17,8 @@ export interface Taken {
 export async function takenBy(server: ServerProcess): Promise<Taken> {
   await until(async () => sample(await scrape(server.url), "llamapod_stream_replay_bytes") === 0);
   await until(async () => (await fetch(`${server.url}/health/ready`)).ok);
-  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
   return {
-    bytes: Number(kilobytes) * 1_024,
+    bytes: residentBytes(server.pid),
     descriptors: readdirSync(`/proc/${server.pid}/fd`).length,
     processes: runnersOf(server.pid).length,
   };

@@ -41,9 +41,10 @@ export interface SlotChoice {
 
 /**
  * The free slot for a prompt: one that holds the same conversation, else an empty one, else the one that has not been used for
- * longest. It is the same conversation when most of what the slot holds goes on to be of use, or when all of the prompt is in it, as of one that is asked
- * again. That most of a short prompt is in it is no reason to overwrite a long conversation: that is but the beginning all have
- * in common. Slots of another scope have nothing in common with it: how fast an answer comes would tell what others have asked.
+ * longest. It is the same conversation when most of what the slot holds goes on to be of use, or when all of the prompt is in
+ * it, as of one that is asked again. That most of a short prompt is in it is no reason to overwrite a long conversation: that
+ * is but the beginning that all have in common. Slots of another scope have nothing in common with it: how fast an answer
+ * comes would tell what others have asked.
  */
 export function chooseSlot(slots: readonly Slot[], scope: string, prompt: Uint32Array): SlotChoice | undefined {
   const free = slots
