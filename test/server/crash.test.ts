@@ -33,7 +33,7 @@ describe("a runner that is killed in the middle of an answer", () => {
     client.send({ type: "generate", ...greedy("interrupted", tokens) });
     while (answer.tokens < 100) answer.apply(await client.takeWhere((message) => "first" in message));
     const states = watchReadiness(service.url);
-    killRunner();
+    await killRunner();
     const done = await client.readTo(answer);
     assert.equal(answer.text, undisturbed.text);
     assert.equal(answer.tokens, tokens);
@@ -51,7 +51,7 @@ describe("a runner that is killed in the middle of an answer", () => {
     assert.ok(response.body);
     let events = "";
     for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
-      if (!events.includes("content") && chunk.includes("content")) killRunner();
+      if (!events.includes("content") && chunk.includes("content")) await killRunner();
       events += chunk;
     }
     const chunks = events.split("\n\n").flatMap((event) => /^data: (\{.*\})$/m.exec(event)?.[1] ?? []);
@@ -64,10 +64,10 @@ describe("a runner that is killed in the middle of an answer", () => {
     const answer = new Answer("deadly");
     client.send({ type: "generate", ...greedy("deadly", tokens) });
     while (answer.tokens < 50) answer.apply(await client.takeWhere((message) => "first" in message));
-    const victim = killRunner();
+    const victim = await killRunner();
     const sofar = answer.tokens;
     while (answer.tokens < sofar + 100) answer.apply(await client.takeWhere((message) => "first" in message));
-    assert.notEqual(killRunner(), victim);
+    assert.notEqual(await killRunner(), victim);
     for (;;) {
       const message = await client.takeWhere((candidate) => "first" in candidate);
       if (message.type === "error") {
@@ -103,7 +103,7 @@ test("all answers of a runner that dies go on, and those that waited for a slot 
   const answers = new Map(Array.from({ length: 6 }, (_, index) => [`many-${index}`, new Answer(`many-${index}`)]));
   for (const id of answers.keys()) client.send({ type: "generate", ...greedy(id, 200, id) });
   await client.take("delta", "many-3");
-  killRunner();
+  await killRunner();
   await Promise.all([...answers.values()].map((answer) => readAll(client, answer)));
   const interruptions = client.received.flatMap((message) =>
     message.type === "done" ? [[message.id, message.timings.interruptions] as const] : [],
@@ -159,11 +159,11 @@ describe("a runner with four slots", () => {
 
   test("two kills: at most the one that was alone then is blamed, and the others go on", async () => {
     const answers = await four("twice", "3");
-    killRunner();
+    await killRunner();
     await until(() => runnersOf(process.pid).length === 1);
     const resumed = client.received.length;
     await until(() => client.received.slice(resumed).some((message) => message.type === "delta"));
-    killRunner();
+    await killRunner();
     const isOver = ({ id }: Answer) =>
       client.received.find(
         (message) => (message.type === "done" || message.type === "error") && "id" in message && message.id === id,
@@ -216,10 +216,12 @@ function withoutId({ messages, temperature, max_tokens }: ReturnType<typeof gree
   return { messages, temperature, max_tokens };
 }
 
-function killRunner(): number {
+/** Kills the one runner, and waits until it is gone. */
+async function killRunner(): Promise<number> {
   const [runner, ...others] = runnersOf(process.pid);
   assert.ok(runner !== undefined && others.length === 0, "there is one runner");
   process.kill(runner, "SIGKILL");
+  await until(() => !runnersOf(process.pid).includes(runner));
   return runner;
 }
 
