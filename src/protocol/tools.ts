@@ -55,10 +55,10 @@ export function checkTools(
   };
   const known = names ?? [];
   for (const [index, name] of known.entries()) {
-    if (known.indexOf(name) < index) issue(["tools", index], `has the name of another tool, ${name}`);
+    if (known.indexOf(name) < index) issue(["tools", index], "has the name of another tool");
   }
   if (typeof choice === "object") {
-    if (!known.includes(choice.name)) issue(["tool_choice"], `${choice.name} is none of the tools`);
+    if (!known.includes(choice.name)) issue(["tool_choice"], "names none of the tools");
   } else if (choice === "required" && known.length === 0) issue(["tool_choice"], "needs tools");
 }
 

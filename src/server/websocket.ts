@@ -148,7 +148,9 @@ export class WebSockets {
     const message = own
       ? `You have ${maxConnectionsPerClient} connections open, which is the limit. One can carry any number of answers.`
       : `The server has ${maxConnections} connections open, which is the limit.`;
-    throw new LlamapodError("too_many_connections", message, { retryAfterMs: retryAfterFullMs });
+    throw new LlamapodError(own ? "connection_share_exceeded" : "too_many_connections", message, {
+      retryAfterMs: retryAfterFullMs,
+    });
   }
 
   #measure(): ConnectionMeasurement {

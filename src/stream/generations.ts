@@ -113,7 +113,7 @@ export class Generations {
    * after which trying again makes sense is begun again.
    *
    * @throws {LlamapodError} `idempotency_conflict` when the id belongs to another body; what `checkRequest` throws;
-   * `too_many_generations`, `overloaded`
+   * `generation_share_exceeded`, `too_many_generations`, `log_memory_full`
    */
   begin(owner: string, id: string, origin: Origin, request: GenerationRequest, detachment: Detachment = {}): Generation {
     const key = keyOf(owner, id);
@@ -257,13 +257,15 @@ export class Generations {
     const active = this.#active();
     if (active.filter((entry) => entry.owner === owner).length >= maxGenerationsPerClient) {
       const message = `You have ${maxGenerationsPerClient} answers under way, which is the limit. Wait for one to end, or cancel one.`;
+      throw new LlamapodError("generation_share_exceeded", message, { retryAfterMs: retryAfterFullMs });
+    }
+    if (active.length >= maxGenerations) {
+      const message = `The server has ${maxGenerations} answers under way, which is the limit.`;
       throw new LlamapodError("too_many_generations", message, { retryAfterMs: retryAfterFullMs });
     }
-    const activeBytes = active.reduce((sum, { generation }) => sum + generation.bytes, 0);
-    if (active.length >= maxGenerations || activeBytes >= maxTotalLogBytes) {
-      throw new LlamapodError("overloaded", "The server has as many answers under way as it can hold.", {
-        retryAfterMs: retryAfterFullMs,
-      });
+    if (active.reduce((sum, { generation }) => sum + generation.bytes, 0) >= maxTotalLogBytes) {
+      const message = "The answers that are under way take as much of the server's memory as it has for them.";
+      throw new LlamapodError("log_memory_full", message, { retryAfterMs: retryAfterFullMs });
     }
   }
 
@@ -304,7 +306,7 @@ export class Generations {
       if (this.#forgetOldest(({ generation }) => generation.bytes)) continue;
       const largest = this.#active().reduce((most, entry) => (entry.generation.bytes > most.generation.bytes ? entry : most));
       const message = "All answers together take more of the server's memory than it has for them, and this is the longest one.";
-      largest.generation.failed(new LlamapodError("overloaded", message, { retryAfterMs: retryAfterFullMs }));
+      largest.generation.failed(new LlamapodError("log_memory_full", message, { retryAfterMs: retryAfterFullMs }));
       return;
     }
   }

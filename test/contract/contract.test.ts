@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { on, once } from "node:events";
 import { after, before, describe, test } from "node:test";
+import specifications from "@asyncapi/specs";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { Ajv } from "ajv";
 import request from "supertest";
 import { WebSocket } from "ws";
 import { asyncapi } from "../../src/server/contract/asyncapi.ts";
@@ -40,6 +43,19 @@ describe("the published contract", () => {
       }
     });
   }
+
+  test("docs/openapi.json is what OpenAPI 3.1 allows", async () => {
+    const validator = new Validator();
+    const { errors } = await validator.validate({ ...published("openapi") });
+    assert.deepEqual([validator.version, errors], ["3.1", undefined]);
+  });
+
+  test("docs/asyncapi.json is what AsyncAPI 3.0 allows", () => {
+    const ajv = new Ajv({ strict: false, validateFormats: false });
+    const official: object = specifications.schemasWithoutId["3.0.0"];
+    const isAllowed = ajv.validate(official, published("asyncapi"));
+    assert.ok(isAllowed, ajv.errorsText());
+  });
 
   test("every path of the document is a route", async () => {
     for (const [path, operations] of Object.entries((openapi(version) as { paths: object }).paths)) {

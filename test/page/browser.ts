@@ -1,5 +1,7 @@
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
+import { assertFrame } from "../support/contract.ts";
 
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 
@@ -21,6 +23,8 @@ export class ChatPage implements AsyncDisposable {
   readonly page: Page;
   /** What the page should never do: log errors, throw, ask anyone but its server. */
   readonly faults: string[] = [];
+  /** What it said or was told on its WebSocket, and what the published protocol has no word for. */
+  readonly #unpublished: string[] = [];
 
   private constructor(page: Page, origin: string) {
     this.page = page;
@@ -34,6 +38,15 @@ export class ChatPage implements AsyncDisposable {
     });
     page.on("websocket", (socket) => {
       if (new URL(socket.url()).host !== new URL(origin).host) this.faults.push(`websocket: ${socket.url()}`);
+      const check = ({ payload }: { payload: string | Buffer }) => {
+        try {
+          assertFrame(JSON.parse(String(payload)));
+        } catch (thrown) {
+          this.#unpublished.push(String(thrown));
+        }
+      };
+      socket.on("framesent", check);
+      socket.on("framereceived", check);
     });
   }
 
@@ -85,5 +98,6 @@ export class ChatPage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.page.context().close();
+    assert.deepEqual(this.#unpublished, []);
   }
 }

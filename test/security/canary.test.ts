@@ -18,7 +18,7 @@ test("no prompt, answer or key reaches a log, a metric or an error", { timeout: 
   const canary = `canary${randomBytes(12).toString("hex")}`;
   await using collector = await Collector.start();
   process.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url;
-  const service = await startService(["llama"], { apiKeysFile: keys.file, logLevel: "trace" }, log);
+  const service = await startService(["llama"], { apiKeysFile: keys.file, logLevel: "trace", llamaLogLevel: "debug" }, log);
   delete process.env["OTEL_EXPORTER_OTLP_ENDPOINT"];
   const headers = { Authorization: `Bearer ${key}` };
   const errors: string[] = [];
@@ -35,6 +35,42 @@ test("no prompt, answer or key reaches a log, a metric or an error", { timeout: 
   await post("/v1/chat/completions", { ...chat, stream: true });
   await post("/v1/completions", { prompt: canary, max_tokens: 2 });
   await post("/v1/responses", { input: canary, max_output_tokens: 2 });
+
+  // What else of a request is the client's own: schemas, functions and what they gave, strings that end an answer.
+  const schema = {
+    type: "object",
+    properties: { [canary]: { enum: [canary] } },
+    required: [canary],
+    additionalProperties: false,
+  };
+  const json_schema = { name: "secret", strict: true, schema };
+  const called = { id: "c", type: "function", function: { name: canary, arguments: `{"a":"${canary}"}` } };
+  const tools = [{ type: "function", function: { name: canary, description: canary, parameters: schema } }];
+  const conversation = [
+    ...chat.messages,
+    { role: "assistant", content: null, tool_calls: [called] },
+    { role: "tool", tool_call_id: "c", content: canary },
+  ];
+  const ofItsOwn = { ...chat, max_tokens: 200, response_format: { type: "json_schema", json_schema } };
+  assert.ok((await post("/v1/chat/completions", ofItsOwn)).text.includes(canary), "the schema was held to");
+  const tool_choice = { type: "function", function: { name: canary } };
+  assert.ok((await post("/v1/chat/completions", { ...chat, max_tokens: 200, tools, tool_choice })).text.includes(canary));
+  assert.equal((await post("/v1/chat/completions", { ...chat, messages: conversation, tools })).status, 200);
+  assert.equal((await post("/v1/chat/completions", { ...chat, stop: [canary], user: canary, metadata: { canary } })).status, 200);
+  await post("/v1/chat/completions", { ...chat, stop: Array.from({ length: 9 }, () => canary) });
+  await post("/v1/chat/completions", { ...chat, stop: [canary, ""] });
+  await post("/v1/chat/completions", {
+    ...chat,
+    tools: [{ type: "function", function: { name: `${canary} `, parameters: schema } }],
+  });
+  await post("/v1/chat/completions", { ...chat, tools: [...tools, ...tools] });
+  await post("/v1/chat/completions", { ...ofItsOwn, tools, tool_choice: { type: "function", function: { name: `${canary}x` } } });
+  for (const bad of [{ not: { const: canary } }, { pattern: `(?<=${canary})` }, { enum: canary }]) {
+    await post("/v1/chat/completions", {
+      ...chat,
+      response_format: { type: "json_schema", json_schema: { ...json_schema, schema: bad } },
+    });
+  }
 
   // What is wrong with each lies beside the prompt, or in it.
   await post("/v1/chat/completions", { ...chat, temperature: 99 });

@@ -4,6 +4,7 @@ import { after, before, describe, test } from "node:test";
 import OpenAI from "openai";
 import { ResponsesWS } from "openai/resources/responses/ws";
 import type { ResponsesServerEvent } from "openai/resources/responses/responses";
+import { checkedResponses } from "../support/checked-socket.ts";
 import { keysFile, startService, type RunningService, type TestKeys } from "../support/service.ts";
 
 describe("the official client's Responses API", { timeout: 60_000 }, () => {
@@ -115,7 +116,7 @@ describe("the official client's Responses API", { timeout: 60_000 }, () => {
     }
 
     test("answers response.create with the events of a stream, one after the other", async () => {
-      const socket = new ResponsesWS(client);
+      const socket = checkedResponses(client);
       socket.on("error", () => undefined);
       socket.send({ type: "response.create", ...request });
       const events = await answer(socket);
@@ -138,7 +139,7 @@ describe("the official client's Responses API", { timeout: 60_000 }, () => {
         additionalProperties: false,
       };
       const tools = [{ type: "function" as const, name: "weather", parameters, strict: true }];
-      const socket = new ResponsesWS(client);
+      const socket = checkedResponses(client);
       socket.on("error", () => undefined);
       const tool_choice = { type: "function" as const, name: "weather" };
       socket.send({ type: "response.create", ...request, max_output_tokens: 200, tools, tool_choice });
@@ -159,7 +160,7 @@ describe("the official client's Responses API", { timeout: 60_000 }, () => {
     });
 
     test("an error names its cause, and the connection lives on", async () => {
-      const socket = new ResponsesWS(client);
+      const socket = checkedResponses(client);
       const failed = new Promise<{ error?: { error?: { code?: string } } }>((resolve) => {
         socket.on("error", (error) => resolve(error as never));
       });

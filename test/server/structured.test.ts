@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import OpenAI from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
-import { ResponsesWS } from "openai/resources/responses/ws";
 import { z } from "zod";
 import { notFetched, realModel } from "../fixtures/real-models.ts";
+import { checkedResponses } from "../support/checked-socket.ts";
 import { runnersOf } from "../support/processes.ts";
 import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
 import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
@@ -71,7 +71,7 @@ describe("structured output", { timeout: 120_000 }, () => {
       assert.equal(response.text?.format?.type, "json_schema");
       const streamed = await client.responses.stream(asked).finalResponse();
       assert.deepEqual(streamed.output_parsed, response.output_parsed);
-      const socket = new ResponsesWS(client);
+      const socket = checkedResponses(client);
       const text = new Promise<string>((resolve, reject) => {
         socket.on("response.output_text.done", (event) => resolve(event.text));
         socket.on("error", reject);

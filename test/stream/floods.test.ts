@@ -76,7 +76,7 @@ describe("a client that floods the server", { timeout: 60_000 }, () => {
       const failed = error ?? response?.error;
       if (failed !== undefined) codes.push(failed.code);
     }
-    assert.ok(codes.includes("too_many_generations"), codes.join());
+    assert.ok(codes.includes("generation_share_exceeded"), codes.join());
     assert.ok(codes.includes("context_length_exceeded"), codes.join());
   });
 });

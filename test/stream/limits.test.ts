@@ -92,7 +92,7 @@ describe("limits", { timeout: 60_000 }, () => {
     using two = await StreamClient.connect(service.url);
     using three = await StreamClient.connect(service.url);
     const { status, body, headers } = await upgrade(service.url, "/v1/stream", { "Sec-WebSocket-Protocol": "llamapod.v1" });
-    assert.deepEqual([status, body.error.code, headers["retry-after"]], [429, "too_many_connections", "5"]);
+    assert.deepEqual([status, body.error.code, headers["retry-after"]], [429, "connection_share_exceeded", "5"]);
     for (const client of [one, two, three]) client.send({ type: "ping" });
     await Promise.all([one, two, three].map((client) => client.take("pong")));
   });
@@ -102,11 +102,11 @@ describe("limits", { timeout: 60_000 }, () => {
     for (const id of ["a", "b"]) client.send({ type: "generate", ...greedy(id, 20) });
     client.send({ type: "generate", ...greedy("c", 1) });
     const refused = await client.take("error", "c");
-    assert.deepEqual([refused.code, refused.retryable, refused.seq], ["too_many_generations", true, undefined]);
+    assert.deepEqual([refused.code, refused.retryable, refused.seq], ["generation_share_exceeded", true, undefined]);
     const http = await request(service.url)
       .post("/v1/chat/completions")
       .send({ messages: [{ role: "user", content: "Hi" }], max_tokens: 1 });
-    if (http.status !== 200) assert.equal((http.body as { error: { code: string } }).error.code, "too_many_generations");
+    if (http.status !== 200) assert.equal((http.body as { error: { code: string } }).error.code, "generation_share_exceeded");
     await client.takeWhere(({ type }) => type === "done");
     await client.takeWhere(({ type }) => type === "done");
     await client.generate(greedy("c", 1));
@@ -227,7 +227,7 @@ describe("limits of the whole server, reached by all keys together", { timeout: 
     await alice.take("started", "b");
     bob.send({ type: "generate", ...greedy("c", 1) });
     const refused = await bob.take("error", "c");
-    assert.deepEqual([refused.code, refused.retryable], ["overloaded", true]);
+    assert.deepEqual([refused.code, refused.retryable], ["too_many_generations", true]);
     await alice.takeWhere(({ type }) => type === "done");
     await alice.takeWhere(({ type }) => type === "done");
     await bob.generate(greedy("c", 1));
@@ -241,7 +241,7 @@ describe("limits of the whole server, reached by all keys together", { timeout: 
     await alice.takeWhere((message) => message.type === "delta" && message.seq > 200);
     bob.send({ type: "generate", ...greedy("shorter", 400) });
     const error = await alice.take("error", "longest");
-    assert.deepEqual([error.code, error.retryable], ["overloaded", true]);
+    assert.deepEqual([error.code, error.retryable], ["log_memory_full", true]);
     assert.notEqual(error.seq, undefined, "it ends the answer");
     const { finish_reason: reason } = await bob.take("done", "shorter");
     assert.equal(reason, "length");

@@ -1,3 +1,5 @@
+import type OpenAI from "openai";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { WebSocket } from "ws";
 import { assertFrame } from "./contract.ts";
 
@@ -9,4 +11,14 @@ export class CheckedSocket extends WebSocket {
       assertFrame(JSON.parse(data.toString("utf8")));
     });
   }
+}
+
+/** OpenAI's own client of the Responses API over a WebSocket, of which the same holds. */
+export function checkedResponses(client: OpenAI): ResponsesWS {
+  const responses = new ResponsesWS(client);
+  responses.socket.on("message", (data: Buffer) => {
+    const event = JSON.parse(data.toString("utf8")) as { type: string };
+    assertFrame(event, event.type === "error" ? "response.error" : "response.event");
+  });
+  return responses;
 }

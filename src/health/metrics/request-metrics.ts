@@ -18,9 +18,12 @@ export type CancelledPhase = "queued" | "prefill" | "decode";
 const rejections: ReadonlySet<ErrorCode> = new Set([
   "overloaded",
   "too_many_messages",
-  "too_many_connections",
-  "too_many_generations",
   "queue_share_exceeded",
+  "too_many_connections",
+  "connection_share_exceeded",
+  "too_many_generations",
+  "generation_share_exceeded",
+  "log_memory_full",
   "draining",
 ]);
 

@@ -99,14 +99,14 @@ export class ResponsesSession implements SocketSession {
     this.drained();
   }
 
-  /** @throws {LlamapodError} `too_many_generations` */
+  /** @throws {LlamapodError} `generation_share_exceeded` */
   #checkRoom(bytes: number): void {
     if (this.#waiting < mostWaiting && this.#waitingBytes + bytes <= this.#mostWaitingBytes) return;
     const message =
       this.#waiting < mostWaiting
         ? `The requests that wait on this connection have ${this.#mostWaitingBytes} characters, which is the limit.`
         : `${mostWaiting} requests wait on this connection, which is the limit.`;
-    throw new LlamapodError("too_many_generations", message);
+    throw new LlamapodError("generation_share_exceeded", message);
   }
 
   async #answer(request: Parameters<Responder["respond"]>[1], lane: string | undefined): Promise<void> {
