@@ -115,6 +115,7 @@ const schema = z.strictObject({
   maxTotalLogBytes: count(1_024)
     .default(256 * 1024 * 1024)
     .describe("memory that all answers may take, ended ones that can still be resumed included"),
+  maxKeptAnswers: count(1).default(1_000).describe("ended answers that can still be resumed, at most"),
   maxBufferedBytes: count(16_384)
     .default(1024 * 1024)
     .describe("bytes that may wait in a connection for a client that does not read them, at most"),

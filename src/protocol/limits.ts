@@ -19,6 +19,7 @@ export interface Limits {
   readonly retentionSeconds: number;
   readonly maxLogBytes: number;
   readonly maxTotalLogBytes: number;
+  readonly maxKeptAnswers: number;
   readonly maxBufferedBytes: number;
   readonly stallSeconds: number;
   readonly heartbeatSeconds: number;
@@ -49,6 +50,7 @@ export const beyond = {
   retentionSeconds: "`resume_expired`",
   maxLogBytes: "`answer_too_long`",
   maxTotalLogBytes: "`log_memory_full`",
+  maxKeptAnswers: "`resume_expired`",
   maxBufferedBytes: "1013, `too much waits to be read`",
   stallSeconds: "1013, `nothing was read for too long`",
   heartbeatSeconds: "1006",

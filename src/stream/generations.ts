@@ -46,9 +46,6 @@ export interface GenerationSettings {
 /** What a client is told that has to wait for others to end. */
 const retryAfterFullMs = 2_000;
 
-/** Logs of ended answers that are kept at most, whatever their age. */
-const keptLogs = 1_000;
-
 /** Ids that are remembered to have expired, so that a late reader is told so. */
 const rememberedIds = 10_000;
 
@@ -281,7 +278,7 @@ export class Generations {
       this.#forget(key);
     }, this.#settings.retentionMs).unref();
     const ended = [...this.#entries.values()].filter(({ generation }) => generation.hasEnded).length;
-    if (ended > keptLogs) this.#forgetOldest(() => 1);
+    if (ended > this.#settings.limits.maxKeptAnswers) this.#forgetOldest(() => 1);
   }
 
   #forget(key: string): void {

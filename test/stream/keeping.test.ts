@@ -110,11 +110,10 @@ test("an ended answer is forgotten after the retention time", async () => {
   }
 });
 
-test("answers of one key do not push out those of another", { timeout: 120_000 }, async () => {
+test("answers of one key do not push out those of another", async () => {
   const { file: apiKeysFile, secrets } = await keysFile({ alice: "chat", bob: "chat" });
-  const many = 1_000;
-  const enough = { maxGenerations: 2 * many, maxGenerationsPerClient: 2 * many, maxQueue: 2 * many, maxQueuePerClient: 2 * many };
-  await using service = await startService(["gpt2"], { apiKeysFile, ...enough, maxMessagesPerSecond: 1_000_000 });
+  const many = 10;
+  await using service = await startService(["gpt2"], { apiKeysFile, maxKeptAnswers: many });
   const connect = (name: string) =>
     StreamClient.connect(service.url, { headers: { authorization: `Bearer ${secrets[name] ?? ""}` } });
   using alice = await connect("alice");
