@@ -34,6 +34,9 @@ const closing = { closeTimeout: 2_000 };
 /** What a client is told that finds all connections taken. */
 const retryAfterFullMs = 5_000;
 
+/** What `ws` says of a connection that ended without a close frame. */
+const brokenConnection = 1006;
+
 interface Admission {
   readonly correlation: Correlation;
   readonly path: Path;
@@ -206,7 +209,7 @@ export class WebSockets {
       metrics.connections.closed(transport.closedWith ?? code);
       this.#countConnection(caller, -1);
       this.#sessions.delete(socket);
-      session.closed();
+      session.closed(code === brokenConnection && transport.closedWith === undefined);
     });
   }
 

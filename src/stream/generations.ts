@@ -46,6 +46,9 @@ export interface GenerationSettings {
 /** What a client is told that has to wait for others to end. */
 const retryAfterFullMs = 2_000;
 
+/** How long after its connection broke a reader has a new one, as a rule. */
+const comesBackWithinMs = 5_000;
+
 /** Ids that are remembered to have expired, so that a late reader is told so. */
 const rememberedIds = 10_000;
 
@@ -71,6 +74,8 @@ interface Entry {
   timer: NodeJS.Timeout | undefined;
   /** A cancellation may come before the job has reached the pool. */
   cancelled: boolean;
+  /** When a connection broke that it was read over, by the clock of `performance.now`. */
+  brokenAt: number;
 }
 
 /** All generations, under way and kept, by owner and id. To anyone but its owner a generation does not exist. */
@@ -100,9 +105,12 @@ export class Generations {
     return this.#active().length;
   }
 
-  /** How many have ended, and are still being read. */
+  /** How many have ended, and are still being read, or will be as soon as their reader has a new connection. */
   get lateCount(): number {
-    return [...this.#entries.values()].filter(({ generation }) => generation.hasEnded && generation.subscriberCount > 0).length;
+    const awaitedSince = performance.now() - comesBackWithinMs;
+    const isLate = ({ generation, readers, brokenAt }: Entry) =>
+      generation.hasEnded && (generation.subscriberCount > 0 || (!readers.isEmpty && brokenAt > awaitedSince));
+    return [...this.#entries.values()].filter(isLate).length;
   }
 
   /**
@@ -150,6 +158,7 @@ export class Generations {
       readers: new Readers(),
       timer: undefined,
       cancelled: false,
+      brokenAt: -Infinity,
     };
     this.#entries.set(key, entry);
     this.#submit(owner, entry, request).catch((thrown: unknown) => {
@@ -209,6 +218,14 @@ export class Generations {
     if (!entry.readers.left(connection)) return false;
     if (entry.readers.isEmpty) this.#forget(key);
     return true;
+  }
+
+  /** Nobody has closed this connection: who reads over it comes back for what it has not acknowledged. */
+  connectionBroke(owner: string, connection: symbol): void {
+    const now = performance.now();
+    for (const entry of this.#entries.values()) {
+      if (entry.owner === owner && entry.readers.has(connection)) entry.brokenAt = now;
+    }
   }
 
   /** Who reads over this connection is gone for good: the answer ends, and for such a reader no log need be kept. */

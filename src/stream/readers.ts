@@ -12,6 +12,10 @@ export class Readers {
     return this.#names.size === 0;
   }
 
+  has(connection: symbol): boolean {
+    return this.#names.has(connection);
+  }
+
   joined(connection: symbol, name: string | undefined): void {
     if (name !== undefined) this.#forgetName(name);
     this.#names.set(connection, name ?? nameless);

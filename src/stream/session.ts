@@ -65,8 +65,8 @@ export interface SocketSession {
   /** The connection can be written to again. */
   drained(): void;
   notifyDraining(reconnectAfterMs: number): void;
-  /** The connection is gone. */
-  closed(): void;
+  /** The connection is gone: it broke, or somebody closed it. */
+  closed(isBroken: boolean): void;
 }
 
 /** One connection that speaks `llamapod.v1`. It reads generations through cursors of its own; its end ends none of them. */
@@ -137,8 +137,9 @@ export class Session implements SocketSession {
     this.#send({ type: "notice", kind: "draining", reconnect_after_ms: reconnectAfterMs });
   }
 
-  closed(): void {
+  closed(isBroken: boolean): void {
     this.#stopModelEvents();
+    if (isBroken) this.#context.generations.connectionBroke(this.#caller.id, this.#connection);
     for (const id of [...this.#attachments.keys()]) this.#detach(id);
   }
 

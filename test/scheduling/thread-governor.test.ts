@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { prefillKind } from "../../src/models/runner/prefill.ts";
 import { ThreadGovernor } from "../../src/models/runner/thread-governor.ts";
 
 /** A machine: what a batch costs with so many threads, in milliseconds. */
@@ -22,7 +23,7 @@ class Simulation {
   /** @returns the numbers of threads that were used */
   run(machine: Machine, batches: number): number[] {
     return Array.from({ length: batches }, () => {
-      const { threads } = this.governor;
+      const threads = this.governor.threadsFor("decode");
       const cost = machine(threads);
       this.now += cost;
       this.governor.observe("decode", cost, this.now);
@@ -66,4 +67,28 @@ test("one slow batch is no reason to change anything", () => {
   simulation.run(cores(2), 50);
   simulation.run(() => 500, 1);
   assert.deepEqual(new Set(simulation.run(cores(2), 50)), new Set([2]));
+});
+
+test("prompts keep their threads, however short and long ones follow each other: a token costs more in a small batch", () => {
+  const governor = new ThreadGovernor(2);
+  let now = 0;
+  const used = Array.from({ length: 300 }, (_, index) => {
+    const tokens = [16, 512, 512, 512, 100, 40, 512][index % 7] ?? 16;
+    const kind = prefillKind(tokens);
+    const threads = governor.threadsFor(kind);
+    const cost = (40 / tokens + 1) / threads;
+    now += cost * tokens;
+    governor.observe(kind, cost, now);
+    return threads;
+  });
+  assert.ok(used.filter((threads) => threads === 1).length <= 12, used.join(""));
+  assert.deepEqual(new Set(used.slice(100)), new Set([2]));
+});
+
+test("a trial leaves batches of other kinds alone, and waits for those of its own", () => {
+  const governor = new ThreadGovernor(2);
+  for (let count = 0; count < 3; count++) governor.observe("large", 2, count);
+  assert.deepEqual([governor.threadsFor("large"), governor.threadsFor("small")], [1, 2]);
+  governor.observe("small", 9, 4);
+  assert.equal(governor.threadsFor("large"), 1);
 });

@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { sample, scrape } from "../support/metrics.ts";
 import { isAlive, runnersOf, ServerProcess, until } from "../support/processes.ts";
 import { modelsFolder } from "../support/service.ts";
 import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
@@ -135,6 +136,22 @@ describe("a server process that is told to stop", () => {
     await client.take("started", "cut");
     server.kill("SIGTERM");
     assert.equal((await client.take("error", "cut")).code, "draining");
+    assert.equal((await server.exited).code, 0);
+  });
+
+  test("an answer whose reader lost its connection a moment ago is kept until it has come back for it", async () => {
+    await using server = await startReady(quick);
+    const client = await StreamClient.connect(server.url);
+    const { text, lastSeq } = await client.generate(greedy("lost", 20));
+    client.socket.terminate();
+    await until(async () => sample(await scrape(server.url), "llamapod_ws_connections") === 0);
+    server.kill("SIGTERM");
+    using again = await StreamClient.connect(server.url);
+    const answer = new Answer("lost");
+    again.send({ type: "resume", id: "lost", after: 0 });
+    await again.readTo(answer);
+    assert.equal(answer.text, text);
+    again.send({ type: "ack", id: "lost", seq: lastSeq });
     assert.equal((await server.exited).code, 0);
   });
 

@@ -34,6 +34,11 @@ export function planPrefill(pending: readonly PendingPrefill[], budget: number):
   return chunks.sort((a, b) => a.slot - b.slot);
 }
 
+/** Batches of which a token costs about the same: in a small one it costs several times as much as in a large one. */
+export function prefillKind(tokens: number): string {
+  return `prefill ${Math.floor(4 * Math.log2(tokens))}`;
+}
+
 /** How long a prefill batch may keep the slots that are decoding waiting, in milliseconds, where as many read as decode. */
 const stallMs = 150;
 

@@ -5,7 +5,7 @@ import type { ChatFormat } from "./chat-formats.ts";
 import type { BatchEntry, Computed, Engine } from "./engine.ts";
 import { Generation, promptTokens } from "./generation.ts";
 import { answerGrammar } from "./answer-grammar.ts";
-import { PrefillPace, planPrefill } from "./prefill.ts";
+import { PrefillPace, planPrefill, prefillKind } from "./prefill.ts";
 import type { PromptBuilder } from "./prompt.ts";
 import type { Sampler } from "./sampler.ts";
 import { chooseSlot, Slot } from "./slots.ts";
@@ -15,7 +15,6 @@ import { ThreadGovernor } from "./thread-governor.ts";
 const comparablePrefill = 16;
 
 /** What costs about the same, for the thread governors. */
-const prefillKind = "prefill";
 const decodeKind = (slots: number): string => `decode ${slots}`;
 
 /** How long warming up goes on, at least one batch of each kind, in milliseconds. */
@@ -130,9 +129,10 @@ export class StepLoop {
       return elapsedMs;
     };
     do {
-      const prefillMs = await compute(prompt, this.#prefillThreads.threads);
-      this.#prefillThreads.observe(prefillKind, prefillMs / prompt.length, performance.now());
-      const decodeMs = await compute(prompt.subarray(0, 1), this.#decodeThreads.threads);
+      const prefill = prefillKind(prompt.length);
+      const prefillMs = await compute(prompt, this.#prefillThreads.threadsFor(prefill));
+      this.#prefillThreads.observe(prefill, prefillMs / prompt.length, performance.now());
+      const decodeMs = await compute(prompt.subarray(0, 1), this.#decodeThreads.threadsFor(decodeKind(1)));
       this.#decodeThreads.observe(decodeKind(1), decodeMs, performance.now());
     } while (performance.now() < deadline);
     sampler.dispose();
@@ -248,9 +248,10 @@ export class StepLoop {
       batch.push({ slot: generation.slot.id, position: generation.slot.length, tokens, sampler: generation.sampler });
       answering.push(generation);
     }
-    await this.#compute(batch, answering, this.#decodeThreads, (tokens, elapsedMs, now) => {
-      this.#decodeThreads.observe(decodeKind(tokens), elapsedMs, now);
-    });
+    if (batch.length === 0) return;
+    const kind = decodeKind(batch.length);
+    const elapsedMs = await this.#compute(batch, answering, this.#decodeThreads.threadsFor(kind));
+    this.#decodeThreads.observe(kind, elapsedMs, performance.now());
   }
 
   async #prefill(): Promise<void> {
@@ -271,28 +272,27 @@ export class StepLoop {
       batch.push({ slot, position, tokens, sampler: take === generation.remainingPrompt ? generation.sampler : undefined });
       owners.push(generation);
     }
-    await this.#compute(batch, owners, this.#prefillThreads, (tokens, elapsedMs, now) => {
-      this.#step.prefilled += tokens;
-      this.#pace.observe(tokens, elapsedMs);
-      if (tokens >= comparablePrefill) this.#prefillThreads.observe(prefillKind, elapsedMs / tokens, now);
-    });
+    const tokens = batch.reduce((sum, entry) => sum + entry.tokens.length, 0);
+    const kind = prefillKind(tokens);
+    const elapsedMs = await this.#compute(batch, owners, this.#prefillThreads.threadsFor(kind));
+    this.#step.prefilled += tokens;
+    this.#pace.observe(tokens, elapsedMs);
+    if (tokens >= comparablePrefill) this.#prefillThreads.observe(kind, elapsedMs / tokens, performance.now());
   }
 
-  /** Runs one batch, sends in the meantime what came of the one before, and takes the token of every entry that wants one. */
-  async #compute(
-    batch: readonly BatchEntry[],
-    owners: readonly Generation[],
-    governor: ThreadGovernor,
-    observe: (tokens: number, elapsedMs: number, now: number) => void,
-  ): Promise<void> {
-    if (batch.length === 0) return;
+  /**
+   * Runs one batch, sends in the meantime what came of the one before, and takes the token of every entry that wants one.
+   *
+   * @returns how long the batch took, in milliseconds
+   */
+  async #compute(batch: readonly BatchEntry[], owners: readonly Generation[], threads: number): Promise<number> {
     for (const [index, { tokens, sampler }] of batch.entries()) {
       const slot = owners[index]?.slot;
       if (slot === undefined) continue;
       slot.append(tokens);
       sampler?.observe(slot.tokens);
     }
-    const computing = this.#engine.compute(batch, governor.threads);
+    const computing = this.#engine.compute(batch, threads);
     let computed: Computed;
     try {
       this.#flush();
@@ -300,16 +300,12 @@ export class StepLoop {
       computed = await computing;
     }
     const { tokens, elapsedMs } = computed;
-    observe(
-      batch.reduce((sum, entry) => sum + entry.tokens.length, 0),
-      elapsedMs,
-      performance.now(),
-    );
     for (const [index, generation] of owners.entries()) {
       const token = tokens[index];
       if (token !== undefined) this.#accept(generation, token);
     }
     this.#step.at = performance.now();
+    return elapsedMs;
   }
 
   #accept(generation: Generation, token: number): void {

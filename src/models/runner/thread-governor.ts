@@ -12,7 +12,7 @@
 export class ThreadGovernor {
   readonly #most: number;
   #threads: number;
-  #trial: { readonly kind: string; readonly threads: number; readonly costs: number[] } | undefined;
+  #trial: Trial | undefined;
   /** The latest costs of each kind, with the present number of threads. */
   #usual = new Map<string, readonly number[]>();
   readonly #knownKinds = new Set<string>();
@@ -25,13 +25,17 @@ export class ThreadGovernor {
     this.#threads = most;
   }
 
-  /** How many threads the next batch should have. */
-  get threads(): number {
-    return this.#trial?.threads ?? this.#threads;
+  /**
+   * How many threads the next batch should have.
+   *
+   * @param kind batches of one kind cost about the same; others are not compared
+   */
+  threadsFor(kind: string): number {
+    return this.#trial?.kind === kind ? this.#trial.threads : this.#threads;
   }
 
   /**
-   * @param kind batches of one kind cost about the same; others are not compared
+   * @param kind as `threadsFor` was asked with
    * @param cost of a batch just computed, such as its milliseconds
    * @param now in milliseconds, on any steady clock
    */
@@ -42,24 +46,26 @@ export class ThreadGovernor {
   }
 
   #note(kind: string, cost: number, now: number): void {
-    this.#trial = undefined;
     const usual = this.#usual.get(kind) ?? [];
     const before = usual.slice(0, -1);
     const isSlower = before.length >= trialBatches && Math.min(cost, usual.at(-1) ?? 0) > suspicious * median(before);
     const latest = [...usual, cost].slice(isSlower ? -2 : -remembered);
     this.#usual.set(kind, latest);
     if (latest.length < trialBatches && !isSlower) return;
+    // One trial at a time, unless something else runs now, or batches of its kind have stopped coming.
+    if (this.#trial !== undefined && now - this.#trial.begunAt < trialMs && !isSlower) return;
     const isNew = !this.#knownKinds.has(kind);
     this.#knownKinds.add(kind);
     // Down by halves, because every thread too many costs all of it; up by quarters.
     if ((isNew || isSlower) && this.#threads > 1) {
-      this.#trial = { kind, threads: Math.ceil(this.#threads / 2), costs: [] };
+      this.#trial = { kind, threads: Math.ceil(this.#threads / 2), begunAt: now, costs: [] };
     } else if (this.#threads < this.#most && now >= this.#nextTrialAt) {
-      this.#trial = { kind, threads: Math.min(this.#most, this.#threads + Math.ceil(this.#threads / 4)), costs: [] };
+      const more = Math.min(this.#most, this.#threads + Math.ceil(this.#threads / 4));
+      this.#trial = { kind, threads: more, begunAt: now, costs: [] };
     }
   }
 
-  #judge(trial: { kind: string; threads: number; costs: number[] }, cost: number, now: number): void {
+  #judge(trial: Trial, cost: number, now: number): void {
     const usual = median(this.#usual.get(trial.kind) ?? []);
     trial.costs.push(cost);
     const isHopeless = cost > hopeless * usual;
@@ -76,6 +82,17 @@ export class ThreadGovernor {
     this.#nextTrialAt = now + this.#pauseMs;
   }
 }
+
+/** Another number of threads, for some batches of a kind. */
+interface Trial {
+  readonly kind: string;
+  readonly threads: number;
+  readonly begunAt: number;
+  readonly costs: number[];
+}
+
+/** A trial that has not ended after so long may give way to another one. */
+const trialMs = 5_000;
 
 /** Batches that a trial takes, and that it is compared with at least. */
 const trialBatches = 3;

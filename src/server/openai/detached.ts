@@ -42,6 +42,7 @@ export function readingOf(
   generations.joined(owner, id, connection);
   response.on("close", () => {
     gone.abort();
+    if (!response.writableFinished) generations.connectionBroke(owner, connection);
   });
   return {
     signal: gone.signal,
