@@ -106,9 +106,21 @@ test("a prefill batch uses its budget, favours the oldest prompt with half of it
 test("prompts are read in full batches alone, and in what fits between two tokens beside answers", () => {
   const pace = new PrefillPace(512);
   assert.equal(pace.budget(1, 0), 512);
-  for (let batch = 0; batch < 20; batch++) pace.observe(100, 200);
+  for (let batch = 0; batch < 20; batch++) pace.observe(100, 100, 200);
   assert.equal(pace.budget(1, 3), 75);
   assert.equal(pace.budget(6, 2), 225);
-  for (let batch = 0; batch < 20; batch++) pace.observe(100, 100_000);
+  for (let batch = 0; batch < 20; batch++) pace.observe(100, 100, 100_000);
   assert.equal(pace.budget(1, 3), 16);
+});
+
+test("beside answers, a batch that is attended to at once is taken where smaller ones would hold them up half as long or more", () => {
+  const pace = new PrefillPace(512);
+  for (let batch = 0; batch < 20; batch++) pace.observe(64, 64, 64 * 4);
+  assert.equal(pace.budget(1, 3), 64, "256 ms instead of 150");
+  for (let batch = 0; batch < 20; batch++) pace.observe(64, 64, 64 * 5);
+  assert.equal(pace.budget(1, 3), 30, "320 ms would be too long");
+  for (let batch = 0; batch < 20; batch++) pace.observe(16, 16, 16 * 12);
+  assert.equal(pace.budget(1, 3), 64, "but not where 16 alone take 192 ms");
+  for (let batch = 0; batch < 20; batch++) pace.observe(64, 32, 64 * 6);
+  assert.equal(pace.budget(1, 3), 24, "and not where two slots share a batch well enough");
 });

@@ -45,13 +45,21 @@ const stallMs = 150;
 /** Below this a batch costs as much per token as no batching at all. */
 const smallestBudget = 16;
 
-/** Weight of the newest measurement. */
-const smoothing = 0.3;
+/**
+ * From so many tokens of a sequence on, llama.cpp attends to all of them at once on the CPU (`GGML_FA_TILE_Q`). With fewer, each is compared
+ * with the whole context by itself: after 2,000 tokens, 16 cost as much as 64.
+ */
+const attendedAtOnce = 64;
+
+/** How many times as long as otherwise answers may wait for a batch that is attended to at once. */
+const worthwhileStall = 2;
 
 /** Learns how fast this machine reads prompts, and so how many tokens fit between two decode steps. */
 export class PrefillPace {
   readonly #batchSize: number;
-  #msPerToken: number | undefined;
+  /** Of a token in a batch that is attended to at once, and in a smaller one. */
+  readonly #large = new Pace();
+  readonly #small = new Pace();
 
   constructor(batchSize: number) {
     this.#batchSize = batchSize;
@@ -63,14 +71,34 @@ export class PrefillPace {
    */
   budget(reading: number, decoding: number): number {
     if (decoding === 0) return this.#batchSize;
-    if (this.#msPerToken === undefined) return Math.min(this.#batchSize, smallestBudget * 4);
-    const fitting = Math.floor((stallMs * Math.max(1, reading / decoding)) / this.#msPerToken);
-    return Math.max(Math.min(smallestBudget, this.#batchSize), Math.min(fitting, this.#batchSize));
+    return Math.min(this.#batchSize, this.#fitting(stallMs * Math.max(1, reading / decoding)));
   }
 
-  observe(tokens: number, elapsedMs: number): void {
+  #fitting(patienceMs: number): number {
+    const { msPerToken: large } = this.#large;
+    if (large === undefined) return attendedAtOnce;
+    const fitting = Math.floor(patienceMs / large);
+    if (fitting >= attendedAtOnce) return fitting;
+    const small = this.#small.msPerToken ?? large;
+    const fewer = Math.min(Math.max(smallestBudget, Math.floor(patienceMs / small)), attendedAtOnce);
+    return attendedAtOnce * large <= worthwhileStall * Math.max(patienceMs, fewer * small) ? attendedAtOnce : fewer;
+  }
+
+  /** @param mostOfSlot tokens of the batch that belong to one slot, at most */
+  observe(tokens: number, mostOfSlot: number, elapsedMs: number): void {
     if (tokens < smallestBudget) return;
-    const latest = elapsedMs / tokens;
-    this.#msPerToken = this.#msPerToken === undefined ? latest : smoothing * latest + (1 - smoothing) * this.#msPerToken;
+    (mostOfSlot < attendedAtOnce ? this.#small : this.#large).observe(elapsedMs / tokens);
+  }
+}
+
+/** Weight of the newest measurement. */
+const smoothing = 0.3;
+
+/** A cost that changes slowly. */
+class Pace {
+  msPerToken: number | undefined;
+
+  observe(latest: number): void {
+    this.msPerToken = this.msPerToken === undefined ? latest : smoothing * latest + (1 - smoothing) * this.msPerToken;
   }
 }

@@ -276,7 +276,7 @@ export class StepLoop {
     const kind = prefillKind(tokens);
     const elapsedMs = await this.#compute(batch, owners, this.#prefillThreads.threadsFor(kind));
     this.#step.prefilled += tokens;
-    this.#pace.observe(tokens, elapsedMs);
+    this.#pace.observe(tokens, Math.max(...chunks.map(({ take }) => take)), elapsedMs);
     if (tokens >= comparablePrefill) this.#prefillThreads.observe(kind, elapsedMs / tokens, performance.now());
   }
 
