@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { builtLlamaServer } from "./build-llama-server.ts";
 import type { Server } from "./server.ts";
@@ -30,7 +30,17 @@ export function llamaServer(program: string, extraArguments: readonly string[]):
 
 /** Where llama-server is: `--llama-server`, LLAMA_SERVER, the PATH, or where `build-llama-server` puts it. */
 export function findLlamaServer(given: string | undefined): string {
-  const named = given ?? process.env["LLAMA_SERVER"];
+  const program = locate(given ?? process.env["LLAMA_SERVER"]);
+  const unused = unusedInstructions(program);
+  if (unused.length > 0) {
+    process.stderr.write(
+      `${program} was built without ${unused.join(", ")}, which this processor has: it is slower than it could be.\n`,
+    );
+  }
+  return program;
+}
+
+function locate(named: string | undefined): string {
   if (named !== undefined) {
     if (isExecutable(named)) return named;
     throw new Error(`${named} is not a program that can be run.`);
@@ -61,7 +71,30 @@ export function assertHasGpu(program: string): void {
 
 function version(program: string): string {
   const { stdout, stderr } = spawnSync(program, ["--version"], { encoding: "utf8", timeout: 30_000 });
-  return /version: (.+)/.exec(`${stdout}\n${stderr}`)?.[1] ?? "unknown";
+  const said = `${stdout}\n${stderr}`;
+  const compiler = /built with (.+?)( for .*)?$/m.exec(said)?.[1];
+  return [/version: (.+)/.exec(said)?.[1] ?? "unknown", compiler].filter((part) => part !== undefined).join(", ");
+}
+
+/** Where compilers differ most: the kernel's names of what a processor can do, and llama.cpp's. */
+const instructions = {
+  avx2: "AVX2",
+  avx512f: "AVX512",
+  avx512_vnni: "AVX512_VNNI",
+  avx512_bf16: "AVX512_BF16",
+  amx_int8: "AMX_INT8",
+};
+
+/** What the processor can do and the program makes no use of: compilers that do not know it leave it out without a word. */
+function unusedInstructions(program: string): string[] {
+  const cpuInfo = "/proc/cpuinfo";
+  if (!existsSync(cpuInfo)) return [];
+  const has = new Set(/^flags\s*: (.*)$/m.exec(readFileSync(cpuInfo, "utf8"))?.[1]?.split(" "));
+  // It says what it uses before it finds that there is no such model.
+  const { stdout, stderr } = spawnSync(program, ["-v", "-m", "/nonexistent"], { encoding: "utf8", timeout: 30_000 });
+  const system = /system_info: .*/.exec(`${stdout}\n${stderr}`)?.[0];
+  if (system === undefined) return [];
+  return Object.entries(instructions).flatMap(([flag, name]) => (has.has(flag) && !system.includes(`${name} = 1`) ? [name] : []));
 }
 
 function isExecutable(path: string): boolean {
