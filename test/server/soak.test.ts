@@ -52,7 +52,9 @@ test("clients whose connections are cut, and runners that are killed, leave noth
       for (let count = 1; performance.now() < deadline; count++) {
         await sleep(200 + Math.random() * 400);
         cable.cut();
-        if (count % 8 === 0) for (const runner of runnersOf(server.pid)) process.kill(runner, "SIGKILL");
+        // One that is killed while it starts, again and again, is given up, as it should be.
+        const isUp = (await fetch(`${server.url}/health/ready`)).ok;
+        if (count % 8 === 0 && isUp) for (const runner of runnersOf(server.pid)) process.kill(runner, "SIGKILL");
       }
     })();
     await Promise.all([...asking, disturbing]);
