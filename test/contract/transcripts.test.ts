@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import type { ServerMessage } from "../../src/protocol/stream.ts";
+import { sample, scrape } from "../support/metrics.ts";
+import { until } from "../support/processes.ts";
 import { StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
 
@@ -73,7 +75,7 @@ async function hold(service: RunningService, transcript: readonly Line[]): Promi
     else if ("closed" in line) assert.equal(await client.closed, line.closed);
     else {
       if ("connection" in line) ({ connection: name } = line);
-      else client[Symbol.dispose]();
+      else await disconnect(service, client);
       const other = "connection" in line ? clients.get(name) : undefined;
       client = other ?? (await StreamClient.connect(service.url));
       clients.set(name, client);
@@ -81,6 +83,14 @@ async function hold(service: RunningService, transcript: readonly Line[]): Promi
   }
   for (const each of clients.values()) each[Symbol.dispose]();
   await stopped;
+}
+
+/** Until the server has noticed, too: what comes over the next connection may depend on it. */
+async function disconnect({ url }: RunningService, client: StreamClient): Promise<void> {
+  const connections = async () => sample(await scrape(url), "llamapod_ws_connections");
+  const before = await connections();
+  client[Symbol.dispose]();
+  await until(async () => (await connections()) < before);
 }
 
 function assertContains(actual: object, expected: object): void {
