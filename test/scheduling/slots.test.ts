@@ -79,21 +79,25 @@ const pendingPrefills = fc.uniqueArray(fc.record({ slot: fc.nat({ max: 15 }), re
   maxLength: 8,
 });
 
-test("a prefill batch uses its budget, favours the oldest prompt with half of it, and keeps slots in order", () => {
+test("a prefill batch uses its budget, favours the oldest prompt with half of it or every other batch, and keeps slots in order", () => {
   fc.assert(
-    fc.property(pendingPrefills, fc.integer({ min: 1, max: 512 }), (pending, budget) => {
-      const chunks = planPrefill(pending, budget);
+    fc.property(pendingPrefills, fc.integer({ min: 1, max: 512 }), fc.boolean(), (pending, budget, isTurnOfOldest) => {
+      const chunks = planPrefill(pending, budget, isTurnOfOldest);
+      const remainingOf = (slot: number) => pending.find((entry) => entry.slot === slot)?.remaining ?? 0;
       const needed = pending.reduce((sum, { remaining }) => sum + remaining, 0);
       assert.equal(
         chunks.reduce((sum, { take }) => sum + take, 0),
         Math.min(budget, needed),
       );
       for (const { slot, take } of chunks) {
-        assert.ok(take > 0 && take <= (pending.find((entry) => entry.slot === slot)?.remaining ?? 0));
+        assert.ok(take > 0 && take <= remainingOf(slot));
       }
       const [oldest] = pending;
       const oldestTake = chunks.find(({ slot }) => slot === oldest?.slot)?.take ?? 0;
-      assert.ok(oldestTake >= Math.min(oldest?.remaining ?? 0, Math.ceil(budget / 2)));
+      const share = budget >= 128 ? Math.ceil(budget / 2) : isTurnOfOldest ? budget : 0;
+      assert.ok(oldestTake >= Math.min(oldest?.remaining ?? 0, share));
+      const sharing = budget < 128 ? chunks.filter(({ slot, take }) => take < Math.min(64, remainingOf(slot))) : [];
+      assert.ok(sharing.length <= 1, "at most what is left of a small batch is too small a part");
       assert.deepEqual(
         chunks.map(({ slot }) => slot),
         chunks.map(({ slot }) => slot).sort((a, b) => a - b),

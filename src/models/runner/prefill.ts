@@ -10,18 +10,25 @@ export interface PrefillChunk {
 }
 
 /**
+ * From so many tokens of a sequence on, llama.cpp attends to all of them at once on the CPU (`GGML_FA_TILE_Q`). With fewer, each is compared
+ * with the whole context by itself: after 2,000 tokens, 16 cost as much as 64.
+ */
+const attendedAtOnce = 64;
+
+/**
  * Shares one batch of at most `budget` tokens among the slots that are reading their prompts: half for the one that has
  * waited longest, so that it always gets on, the rest for those that need least, so that a short prompt is not kept
- * behind a long one.
+ * behind a long one. A batch that would fall into parts too small to be attended to at once goes to either of them in turns.
  *
  * @param pending in order of arrival
+ * @param isTurnOfOldest whether a batch that is too small to be shared goes to the oldest one
  * @returns in ascending order of slots, as the engine wants them
  */
-export function planPrefill(pending: readonly PendingPrefill[], budget: number): PrefillChunk[] {
+export function planPrefill(pending: readonly PendingPrefill[], budget: number, isTurnOfOldest: boolean): PrefillChunk[] {
   const [oldest, ...others] = pending;
   if (oldest === undefined) return [];
-  const oldestFloor = others.length === 0 ? budget : Math.ceil(budget / 2);
-  const reserved = Math.min(oldest.remaining, oldestFloor);
+  const share = budget >= 2 * attendedAtOnce ? Math.ceil(budget / 2) : isTurnOfOldest ? budget : 0;
+  const reserved = Math.min(oldest.remaining, others.length === 0 ? budget : share);
   let left = budget - reserved;
   const chunks: PrefillChunk[] = [];
   for (const { slot, remaining } of others.sort((a, b) => a.remaining - b.remaining)) {
@@ -30,7 +37,8 @@ export function planPrefill(pending: readonly PendingPrefill[], budget: number):
     chunks.push({ slot, take });
     left -= take;
   }
-  chunks.push({ slot: oldest.slot, take: Math.min(oldest.remaining, reserved + left) });
+  const take = Math.min(oldest.remaining, reserved + left);
+  if (take > 0) chunks.push({ slot: oldest.slot, take });
   return chunks.sort((a, b) => a.slot - b.slot);
 }
 
@@ -44,12 +52,6 @@ const stallMs = 150;
 
 /** Below this a batch costs as much per token as no batching at all. */
 const smallestBudget = 16;
-
-/**
- * From so many tokens of a sequence on, llama.cpp attends to all of them at once on the CPU (`GGML_FA_TILE_Q`). With fewer, each is compared
- * with the whole context by itself: after 2,000 tokens, 16 cost as much as 64.
- */
-const attendedAtOnce = 64;
 
 /** How many times as long as otherwise answers may wait for a batch that is attended to at once. */
 const worthwhileStall = 2;

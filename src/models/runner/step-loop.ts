@@ -65,6 +65,8 @@ export class StepLoop {
   #cancelled = new Set<string>();
   #step: StepEvent = emptyStep();
   #releases = 0;
+  /** Whether the prompt that has waited longest has the next batch that is too small to be shared. */
+  #isTurnOfOldest = false;
   #wake: (() => void) | undefined;
   #stopping = false;
 
@@ -258,9 +260,11 @@ export class StepLoop {
     const reading = [...this.#generations.values()].filter((generation) => generation.phase.name === "prefill");
     if (reading.length === 0) return;
     const budget = this.#pace.budget(reading.length, this.#generations.size - reading.length);
+    this.#isTurnOfOldest = !this.#isTurnOfOldest;
     const chunks = planPrefill(
       reading.map(({ slot, remainingPrompt }) => ({ slot: slot.id, remaining: remainingPrompt })),
       budget,
+      this.#isTurnOfOldest,
     );
     const batch: BatchEntry[] = [];
     const owners: Generation[] = [];
