@@ -64,6 +64,7 @@ run_compose() {
   [ -z "$model" ] || settings+=("LLAMAPOD_MODEL=$model")
   [ -z "$allowed_hosts" ] || settings+=("LLAMAPOD_ALLOWED_HOSTS=$allowed_hosts")
   [ -z "$keys" ] || settings+=("LLAMAPOD_API_KEYS_FILE=$keys")
+  # shellcheck disable=SC2154 # start.sh's
   engine_call timeout "$wait" env "${settings[@]}" "${compose[@]}" "${compose_files[@]}" up -d --force-recreate
 }
 
