@@ -170,6 +170,11 @@ describe("start.sh", () => {
       assert.match(stderr, /The port is taken/);
     });
 
+    test("has images of its own: how one is built for it is told", async () => {
+      await docker({ "image inspect *": "exit 1", "pull *": "echo 'pull access denied' >&2; exit 1" });
+      assert.match((await start("--engine", "docker")).stderr, /image\.sh build --engine docker/);
+    });
+
     test("gets keys as a file that it can only read, and refuses one that the server could not read", async () => {
       await docker();
       const keys = await host.file("keys", "alice 0 chat\n", 0o600);
@@ -215,6 +220,15 @@ describe("start.sh", () => {
         assert.match(stderr, /names \/usr\/lib\/libcuda\.so\.535, which is gone/, text);
         await host.without(`etc/cdi/${file}`);
       }
+    });
+
+    test("whose description is stale is told by compose too, and not where the container was to get none", async () => {
+      await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\nmounts: [{hostPath: /usr/lib/libcuda.so.535}]\n");
+      const fails = "echo 'crun: cannot stat' >&2; exit 127";
+      await host.answers("podman-compose", { "--version": "echo podman-compose version 1.3.0", "*up -d*": fails });
+      assert.match((await start("--compose", "--gpu", "required")).stderr, /libcuda\.so\.535, which is gone/);
+      await podman({ "run *": fails });
+      assert.doesNotMatch((await start("--gpu", "off")).stderr, /which is gone/);
     });
 
     test("under Docker: by its CDI name where Docker knows such, else by --gpus", async () => {
