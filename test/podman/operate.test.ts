@@ -64,6 +64,40 @@ describe("complete-restart.sh", () => {
   });
 });
 
+describe("an instance that Podman cannot start", () => {
+  for (const [what, code, error, said] of [
+    ["for want of a secret", 125, 'Error: no secret with name or id "llamapod-keys"', /A secret is missing/],
+    ["for want of its image", 125, "Error: localhost/llamapod:cpu: image not known", /image\.sh build/],
+    ["for want of a GPU", 126, "Error: setting up CDI devices: unresolvable CDI devices", /nvidia-ctk cdi generate/],
+    ["with a stale GPU", 127, "Error: crun: cannot stat", /names \/usr\/lib\/libcuda\.so\.535, which is gone/],
+    ["for another reason", 126, "Error: no luck", /could not be started \(exit code 126\)/],
+    ["as it is killed", 137, '{"msg":"ready"}', /was killed \(exit code 137\)/],
+  ] as const) {
+    test(`${what}: its exit code and message in words, by every script that starts it`, async () => {
+      await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\nmounts: [{hostPath: /usr/lib/libcuda.so.535}]\n");
+      await systemctl({
+        "--user start *": "exit 1",
+        "--user restart *": "exit 1",
+        "--user show *--property Result*": "echo exit-code",
+        "--user show *--property ExecMainStatus*": `echo ${code}`,
+        "--user cat llamapod@main": code === 127 ? "echo podman run --device=nvidia.com/gpu=all" : "",
+      });
+      await host.command("journalctl", `echo '{"msg":"permission denied: address already in use"}'; echo '${error}'`);
+      for (const [script, ...args] of [
+        ["start-podman.sh", "--quadlet"],
+        ["complete-restart.sh", "--instance", "main"],
+        ["switch-model.sh", "big", "--instance", "main"],
+      ] as const) {
+        await instance("main", "LLAMAPOD_BIND=127.0.0.1:1\n");
+        const ended = await host.run(script, args);
+        assert.equal(ended.code, 4);
+        assert.match(ended.stderr, said);
+        assert.doesNotMatch(ended.stderr, /port is taken|refused something/);
+      }
+    });
+  }
+});
+
 describe("switch-model.sh", () => {
   const operation = "GET /api/operations/op-1";
   const accepted = { "GET /health/live": [200, {}], "POST /api/models/big/switch": [202, { id: "op-1" }] } as const;
@@ -95,6 +129,40 @@ describe("switch-model.sh", () => {
     await using server = await FakeServer.hanging();
     const { code } = await host.run("switch-model.sh", ["big", "--port", server.port], { LLAMAPOD_HTTP_SECONDS: "1" });
     assert.equal(code, 4);
+  });
+
+  describe("a container of start.sh that has stopped", () => {
+    const switched = (port: string) => host.run("switch-model.sh", ["big", "--port", port, "--wait", "1"]);
+
+    beforeEach(async () => {
+      await host.file("container-llamapod", "exited 0\n");
+      await host.file("port", "");
+    });
+
+    test("is started with the model", async () => {
+      await using server = await FakeServer.answering(ready);
+      await host.file("label-start", `--engine podman --gpu off --port ${server.port} --model old\n`);
+      const { code, stderr } = await switched("1");
+      assert.equal(code, 0, stderr);
+      assert.match(await host.calls("podman"), /^run .*LLAMAPOD_MODEL=big/m);
+    });
+
+    test("is as it was again where that one does not become ready", async () => {
+      await host.file("label-start", "--engine podman --gpu off --port 1 --model old\n");
+      await podman({ "run *": 'echo exited 0 > "$root/container-llamapod"; echo 3 > "$root/exit-code"' });
+      const { code, stderr } = await switched("1");
+      assert.equal(code, 4);
+      assert.match(stderr, /big did not become ready/);
+      const models = [...(await host.calls("podman")).matchAll(/^run .*--env LLAMAPOD_MODEL=(\S+)/gm)].map(([, model]) => model);
+      assert.deepEqual(models, ["big", "old"]);
+    });
+
+    test("but not one that runs and does not answer there", async () => {
+      await host.file("container-llamapod", "running 1\n");
+      await host.file("label-start", "--engine podman --gpu off --port 1\n");
+      assert.equal((await switched("1")).code, 4);
+      assert.doesNotMatch(await host.calls("podman"), /^(?:run|stop|rm) /m);
+    });
   });
 
   test("settings that do not say where the server listens are refused", async () => {
@@ -300,6 +368,23 @@ describe("start-podman.sh --quadlet", () => {
     await quadlet("--gpu", "off");
     assert.ok(!host.has(`${units}/llamapod@main.container.d/10-gpu.conf`));
     assert.equal(await lastAction(), "restart");
+  });
+
+  test("--gpu auto: where the host describes one and has the image; and says so when nothing computes on it", async () => {
+    await using server = await FakeServer.answering(ready);
+    await podman({ "image exists *:cuda": "", "exec *": "echo no /dev/nvidia0" });
+    const gpuDropIn = `${units}/llamapod@main.container.d/10-gpu.conf`;
+    const auto = () => quadlet("--port", server.port, "--gpu", "auto");
+    assert.match((await auto()).stderr, /The GPU: off/);
+    await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\n");
+    await systemctl({ "--user cat llamapod@main": `cat "$root/${gpuDropIn}" 2> /dev/null` });
+    const { code, stderr } = await auto();
+    assert.equal(code, 0, stderr);
+    assert.ok(host.has(gpuDropIn));
+    assert.match(stderr, /The GPU: required[^]*The GPU is not used: the container sees no \/dev\/nvidia0/);
+    await podman({ "image exists *": "exit 1" });
+    assert.equal((await auto()).code, 0);
+    assert.ok(!host.has(gpuDropIn));
   });
 
   test("installs where systemd looks, whatever the shell says, and the unit reads the settings there", async () => {

@@ -44,22 +44,22 @@ podman_limits_processes() {
   podman info --format '{{.Host.CgroupControllers}}' 2> /dev/null | grep -qw pids
 }
 
-# problem_of LOG: what the engine's message in the file LOG is about, in one word. $access is how the container was to get the GPU.
+# problem_of MESSAGE: what the engine's message is about, in one word. $access is how the container was to get the GPU.
 problem_of() {
-  if grep -q 'unresolvable CDI devices\|CDI device injection failed\|could not select device driver\|nvidia-container-cli' "$1"; then
+  if grep -q 'unresolvable CDI devices\|CDI device injection failed\|could not select device driver\|nvidia-container-cli' <<< "$1"; then
     echo gpu
-  elif grep -qi 'image not known\|initializing source\|unable to.*pull\|unable to find image\|manifest unknown\|pull access denied' "$1"; then
+  elif grep -qi 'image not known\|initializing source\|unable to.*pull\|unable to find image\|manifest unknown\|pull access denied' <<< "$1"; then
     echo image
-  elif grep -q 'no secret with name' "$1"; then
+  elif grep -q 'no secret with name' <<< "$1"; then
     echo secret
-  elif grep -qi 'address already in use\|port is already allocated' "$1"; then
+  elif grep -qi 'address already in use\|port is already allocated' <<< "$1"; then
     echo port
-  elif grep -q 'already in use' "$1"; then
+  elif grep -q 'already in use' <<< "$1"; then
     echo name
   elif [ "${access:-none}" = cdi ] && [ -n "$(missing_cdi_path)" ]; then
     # What the engine says here depends on its runtime, and may not name the file.
     echo stale-gpu
-  elif grep -qi 'permission denied' "$1"; then
+  elif grep -qi 'permission denied' <<< "$1"; then
     echo permission
   else
     echo other
@@ -123,7 +123,7 @@ engine_call() {
   "$@" 2> "$log" > /dev/null || code=$?
   cat "$log" >&2
   if [ "$code" -ne 0 ]; then
-    problem=$(problem_of "$log")
+    problem=$(problem_of "$(cat "$log")")
     explain "$code" "$problem"
   fi
   rm -f "$log"
