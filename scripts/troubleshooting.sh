@@ -55,7 +55,7 @@ stopped.
 | symptom | reason, and what to do |
 | --- | --- |
 | "Connection reset by peer" on the published port | the server listens on 127.0.0.1 inside: leave `LLAMAPOD_HOST` alone, choose the address with `-p` |
-| 403 "does not answer to the host name" | `LLAMAPOD_ALLOWED_HOSTS=NAME` |
+| 421 "does not answer to the host name" | `LLAMAPOD_ALLOWED_HOSTS=NAME` |
 | "Permission denied" for models of the host | `--userns=keep-id:uid=10001,gid=10001`; under SELinux `:z` |
 | "overwritten by graph driver ... from database" | the driver was changed after the first command: `podman system reset`, which removes images and containers |
 | a secret was changed, and the server still has the old one | `deploy/podman/complete-restart.sh` |

@@ -12,6 +12,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
 . "$here/lib.sh"
+# shellcheck source=deploy/podman/lib/compose.sh
+. "$here/lib/compose.sh"
 # shellcheck source=deploy/podman/doctor/user.sh
 . "$here/doctor/user.sh"
 # shellcheck source=deploy/podman/doctor/podman.sh
@@ -103,10 +105,19 @@ first_line() {
   echo "${line:-no reason given}"
 }
 
+# Images that units name, from a registry or built by systemd.
+images_of_units() {
+  local folder
+  folder=$(units_folder)
+  { cat "$folder"/llamapod{.image,@*.container,@*.container.d/*.conf} | sed -n 's/^Image=//p'; sed -n 's/^ImageTag=//p' "$folder/llamapod.build"; } 2> /dev/null |
+    grep -vE '^localhost/llamapod:(cpu|cuda)$|\.(image|build)$' || true
+}
+
 # The image that is there, if one is.
 our_image() {
-  local image
-  for image in localhost/llamapod:cpu localhost/llamapod:cuda; do
+  local image images
+  mapfile -t images < <(images_of_units)
+  for image in localhost/llamapod:cpu localhost/llamapod:cuda "${images[@]}"; do
     if podman image exists "$image" 2> /dev/null; then
       echo "$image"
       return

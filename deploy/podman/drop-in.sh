@@ -7,7 +7,9 @@
 # `registry` fetches. --remove takes the drop-in away again; without its pod or
 # socket the server stops. --dry-run prints the commands. Nothing else that runs is touched:
 # complete-restart.sh --instance INSTANCE does that.
-# Exit codes: 0 done, 2 wrong arguments.
+# `pod` is for the instance main, whose port the pod has; `socket` as well, unless another instance's socket has ports of its own
+# (docs/podman/quadlet.md). `build` takes Podman 5.2.
+# Exit codes: 0 done, 2 wrong arguments, 3 a Podman that is too old.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
@@ -40,6 +42,20 @@ from=("$here/quadlet/examples/llamapod@.container.d"/[0-9][0-9]-"$name".conf)
 config=$(config_home)
 units=$config/containers/systemd
 to=$units/llamapod@$instance.container.d/$(basename "${from[0]}")
+if ! "$remove" && [ "$instance" != main ]; then
+  case $name in
+    pod) fail "$exit_usage" "llamapod.pod is one pod, with the port of main: $instance cannot be in it as well" ;;
+    socket)
+      [ -n "$(ls -A "$config/systemd/user/llamapod@$instance.socket.d" 2> /dev/null)" ] ||
+        fail "$exit_usage" "llamapod@.socket has the ports of main, and not of $instance" \
+          "others go into $config/systemd/user/llamapod@$instance.socket.d/ports.conf first: docs/podman/quadlet.md"
+      ;;
+  esac
+fi
+if [ "$name" = build ] && ! "$remove" && ! "$dry_run"; then
+  version=$(podman version --format '{{.Client.Version}}' 2> /dev/null) || version=0
+  version_at_least 5.2 "$version" || fail "$exit_engine" "Podman $version has no units that build, which came with 5.2." "deploy/podman/image.sh build"
+fi
 # The units that the drop-in names, such as llamapod.pod; a socket is none of Quadlet's.
 mapfile -t others < <(grep -v '^#' "${from[0]}" | grep -oE 'llamapod\.(pod|volume|image|build)' | sort -u || true)
 
@@ -51,7 +67,12 @@ else
   run mkdir -p "${to%/*}"
   run cp "${from[0]}" "$to"
   for other in "${others[@]}"; do run cp "$here/quadlet/$other" "$units/"; done
-  [ "$name" != registry ] || run sed -i "s|^Image=.*|Image=$image|" "$units/llamapod.image"
+  if [ "$name" = registry ]; then
+    run sed -i "s|^Image=.*|Image=$image|" "$units/llamapod.image"
+    for other in "$units"/llamapod@*.container.d/"${to##*/}"; do
+      [ ! -e "$other" ] || [ "$other" = "$to" ] || say "llamapod.image is one for all of them: $(basename "${other%/*}" .container.d) gets $image too."
+    done
+  fi
   # An instance has drop-ins of its own only where it has a file of its own.
   [ -e "$units/llamapod@$instance.container" ] || run ln -s llamapod@.container "$units/llamapod@$instance.container"
   if [ "$name" = socket ]; then

@@ -18,7 +18,7 @@
 #
 # `build` reads: NODE_IMAGE, CPU_BASE, CUDA_BASE (other bases), SOURCE_DATE_EPOCH (default: date of the last commit),
 # NPMRC_FILE and CA_FILE (a registry of your own; they do not become part of the image), BUILD_NETWORK (such as host).
-# Exit codes: 0 done, 2 wrong arguments, 3 no usable engine, 5 not verified, otherwise the engine's own.
+# Exit codes: 0 done, 2 wrong arguments, 3 no usable engine or no skopeo, 5 a signature that does not hold, otherwise the engine's own.
 set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=deploy/podman/lib.sh
@@ -87,6 +87,10 @@ build() {
   "$dry_run" || say "$tag: $(("$("$engine" image inspect --format '{{.Size}}' "$tag")" / 1000000)) MB"
 }
 
+need_skopeo() {
+  "$dry_run" || command -v skopeo > /dev/null || fail "$exit_engine" "skopeo is not installed." "sudo apt-get install skopeo   (or: sudo dnf install skopeo)"
+}
+
 # signatures_beside REGISTRY/NAME: a registries.d for one call, which has signatures kept beside the images; sets $folder.
 signatures_beside() {
   folder=$(mktemp -d)
@@ -97,6 +101,7 @@ signatures_beside() {
 
 push() {
   wanted to key passphrase_file
+  need_skopeo
   signatures_beside "$to"
   # A signature is of what is pushed, so the ones of an earlier push cannot come along.
   run skopeo --registries.d "$folder/registries.d" copy --quiet --remove-signatures \
@@ -105,6 +110,7 @@ push() {
 
 sign() {
   wanted from key passphrase_file
+  need_skopeo
   signatures_beside "$from"
   # Whoever signs vouches for it: a policy that wants a signature first cannot hold here.
   run skopeo --insecure-policy --registries.d "$folder/registries.d" copy --quiet --preserve-digests \
@@ -113,6 +119,7 @@ sign() {
 
 make_key() {
   wanted out passphrase_file
+  need_skopeo
   run skopeo generate-sigstore-key --output-prefix "$out" --passphrase-file "$passphrase_file"
 }
 
@@ -136,7 +143,9 @@ JSON
 
 verify() {
   wanted from public_key
-  local problem repository=${from%@*}
+  need_skopeo
+  [ -r "$public_key" ] || fail "$exit_usage" "--public-key: $public_key cannot be read"
+  local problem code=0 repository=${from%@*}
   signatures_beside "$from"
   [[ ${repository##*/} == *:* ]] && repository=${repository%:*}
   (from=$repository policy) > "$folder/policy.json" 2> /dev/null
@@ -145,7 +154,10 @@ verify() {
     run "${copy[@]}"
     return
   fi
-  problem=$("${copy[@]}" 2>&1) || fail "$exit_unverified" "$from is not signed as it should be." "$problem"
+  problem=$("${copy[@]}" 2>&1) || code=$?
+  # All else, such as a registry that does not answer, says nothing of the signature.
+  [[ $problem != *'Source image rejected'* ]] || fail "$exit_unverified" "$from is not signed as it should be." "$problem"
+  [ "$code" -eq 0 ] || fail "$code" "$from could not be fetched, and so not verified." "$problem"
   say "$from carries a good signature of the key in $public_key"
 }
 

@@ -84,8 +84,11 @@ setting() {
 
 # explain_unit UNIT: why systemd says that it did not start, with the end of its journal.
 explain_unit() {
-  local result
+  local result code journal access=none
   result=$(systemctl --user show "$1" --property Result --value 2> /dev/null) || result=''
+  code=$(systemctl --user show "$1" --property ExecMainStatus --value 2> /dev/null) || code=''
+  ! systemctl --user cat "$1" 2> /dev/null | grep -qF "$gpu_device" || access=cdi
+  journal=$(journalctl --user --quiet --unit "$1" --lines 40 --output cat 2> /dev/null) || journal=''
   case $result in
     oom-kill) say "$1 was killed for want of memory: a smaller model, or a higher MemoryMax." ;;
     timeout) say "$1 took longer than TimeoutStartSec." ;;
@@ -94,8 +97,12 @@ explain_unit() {
     *) say "systemd says of $1: $result." ;;
   esac
   # Podman's events and ids stand between what the server and systemd say.
-  { journalctl --user --quiet --unit "$1" --lines 40 --output cat 2> /dev/null || true; } |
-    { grep -v ' m=+\|^[0-9a-f]\{64\}$' || true; } | tail -n 8 | sed 's/^/  /' >&2
+  { grep -v ' m=+\|^[0-9a-f]\{64\}$' <<< "$journal" || true; } | tail -n 8 | sed 's/^/  /' >&2
+  # What Podman itself says begins so; the server's own log stands there too.
+  case $code in
+    125 | 126 | 127) explain "$code" "$(problem_of "$(grep '^Error: ' <<< "$journal" || true)")" ;;
+    2 | 3 | 137 | 143) [ "$result" = oom-kill ] || explain_end "$code" ;;
+  esac
 }
 
 lib=$(dirname "${BASH_SOURCE[0]}")/lib

@@ -2,12 +2,13 @@
 # Starts llamapod under Podman: as a container, or with --quadlet as a service of systemd that starts with the machine.
 #
 #   start-podman.sh [ARGUMENTS OF start.sh]
-#   start-podman.sh --quadlet [INSTANCE] [--port PORT] [--gpu off|required]
+#   start-podman.sh --quadlet [INSTANCE] [--port PORT] [--gpu auto|off|required]
 #
 # --quadlet installs the units of deploy/podman/quadlet for this user (Podman 5.0), keeps settings in
 # ~/.config/llamapod/INSTANCE.env (INSTANCE is main unless said), and starts llamapod@INSTANCE; one that runs is started anew if
 # something has changed. A new instance gets the first port from 8080 that no other has, unless --port says which.
-# --gpu gives this instance the GPU, or takes it away. --dry-run prints the commands.
+# --gpu gives this instance the GPU, or takes it away; auto gives it where the host describes one and the image for it is here.
+# Whether the server computes on it is checked afterwards. --dry-run prints the commands.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
@@ -46,7 +47,7 @@ while [ "$#" -gt 0 ]; do
   esac
   shift
 done
-case $gpu in '' | off | required) ;; *) fail "$exit_usage" "--gpu is off or required here, not $gpu" ;; esac
+case $gpu in '' | auto | off | required) ;; *) fail "$exit_usage" "--gpu is auto, off or required, not $gpu" ;; esac
 [ -z "$port" ] || need_number --port "$port"
 usable podman || fail "$exit_engine" "Podman cannot be used." "deploy/podman/doctor.sh says what to do."
 version=$(podman version --format '{{.Client.Version}}')
@@ -81,9 +82,18 @@ set_port() {
   run sed -i "/^LLAMAPOD_BIND=/d; \$aLLAMAPOD_BIND=${bind:-127.0.0.1}:$2" "$1"
 }
 
+# has_gpu_image: ours, or one that units name.
+has_gpu_image() {
+  podman image exists localhost/llamapod:cuda || grep -rqs --exclude=10-gpu.conf '^Image=' "$units/llamapod@.container.d" "${gpu_drop_in%/*}"
+}
+
 gpu_drop_in=$units/$unit.container.d/10-gpu.conf
-if [ "$gpu" = required ] && ! "$dry_run" && ! podman image exists localhost/llamapod:cuda &&
-  ! grep -rqs --exclude=10-gpu.conf '^Image=' "$units/llamapod@.container.d" "${gpu_drop_in%/*}"; then
+if [ "$gpu" = auto ]; then
+  gpu=off
+  if [ "$(gpu_access podman auto)" = cdi ] && has_gpu_image; then gpu=required; fi
+  say "The GPU: $gpu"
+fi
+if [ "$gpu" = required ] && ! "$dry_run" && ! has_gpu_image; then
   fail "$exit_engine" "The image for the GPU is not here." "deploy/podman/image.sh build --target cuda"
 fi
 run mkdir -p "$units" "$config/llamapod"
@@ -122,7 +132,12 @@ if ! run systemctl --user "$action" "$unit"; then
 fi
 user=$(id -un)
 "$dry_run" || {
-  say "llamapod answers at $(url_of_bind "$(setting "$settings" LLAMAPOD_BIND)")/ ($unit)"
+  url=$(url_of_bind "$(setting "$settings" LLAMAPOD_BIND)")
+  say "llamapod answers at $url/ ($unit)"
+  if systemctl --user cat "$unit" 2> /dev/null | grep -qF "$gpu_device" && answer=$(http_get "$url/health/ready"); then
+    image=$(podman container inspect --format '{{.ImageName}}' "llamapod-$instance" 2> /dev/null) || image=''
+    tell_gpu podman "llamapod-$instance" "$(json_field backend <<< "$answer")" "${image:-$unit}"
+  fi
   [ "$(loginctl show-user "$user" -p Linger --value 2> /dev/null)" = yes ] ||
     say "It stops when you log out, until an administrator allows it to stay: sudo loginctl enable-linger $user"
 }

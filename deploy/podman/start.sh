@@ -2,14 +2,17 @@
 # Starts llamapod in a container, waits until it answers, and says where.
 #
 #   start.sh [--engine auto|podman|docker] [--compose] [--gpu auto|off|required] [--port PORT] [--model NAME] [--image IMAGE]
+#            [--bind ADDRESS] [--allowed-hosts NAMES]
 #
 # --engine auto (the default) takes Podman, and Docker where Podman cannot be used. --gpu auto takes a GPU where the host
 # describes one for containers, starts without it if the engine cannot hand it on, and checks afterwards that the server uses it.
-# The container listens on this machine only. --compose starts it by podman-compose or docker compose, with the file for the GPU
+# The container listens on this machine only, unless --bind says on which address of it, such as 0.0.0.0 for all of them: then others
+# can come in by the names of --allowed-hosts, and it takes a file of keys. --compose starts it by podman-compose or docker compose, with the file for the GPU
 # that this one understands. --wait SECONDS is how long the model may take to load (default: 600). --dry-run prints the
 # commands instead.
 # LLAMAPOD_API_KEYS_FILE names a file of API keys (`llamapod key`), which is handed to the container. LLAMAPOD_NAME names the
-# container (default: llamapod).
+# container (default: llamapod). What has no flag is taken from LLAMAPOD_GPU, LLAMAPOD_MODEL, LLAMAPOD_IMAGE, LLAMAPOD_ALLOWED_HOSTS
+# and LLAMAPOD_BIND (ADDRESS:PORT), as by the files for compose.
 # Exit codes: 0 it answers, 2 wrong arguments, 3 no usable engine, 4 it does not answer, otherwise the engine's own.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,12 +21,17 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib/compose.sh
 . "$here/lib/compose.sh"
 
-engine=auto gpu=auto port=8080 model='' image='' wait=600 by_compose=false name=${LLAMAPOD_NAME:-llamapod}
+engine=auto wait=600 by_compose=false name=${LLAMAPOD_NAME:-llamapod}
+gpu=${LLAMAPOD_GPU:-auto} model=${LLAMAPOD_MODEL:-} image=${LLAMAPOD_IMAGE:-} allowed_hosts=${LLAMAPOD_ALLOWED_HOSTS:-}
+bind=${LLAMAPOD_BIND:-127.0.0.1:8080}
+[[ $bind =~ ^.+:[0-9]+$ ]] || fail "$exit_usage" "LLAMAPOD_BIND is ADDRESS:PORT, not $bind"
+port=${bind##*:} bind=${bind%:*}
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --engine | --gpu | --port | --model | --image | --wait)
+    --engine | --gpu | --port | --model | --image | --bind | --allowed-hosts | --wait)
       need "$#" "$1"
-      printf -v "${1#--}" %s "$2"
+      flag=${1#--}
+      printf -v "${flag//-/_}" %s "$2"
       shift
       ;;
     --compose) by_compose=true ;;
@@ -39,12 +47,19 @@ done
 case $gpu in auto | off | required) ;; *) fail "$exit_usage" "--gpu is auto, off or required, not $gpu" ;; esac
 need_number --port "$port"
 need_number --wait "$wait"
+[[ $bind =~ ^([0-9.]+|\[[0-9a-fA-F:.]+\])$ ]] || fail "$exit_usage" "--bind is an address, such as 127.0.0.1 or [::1], not $bind"
+[[ $allowed_hosts =~ ^[]A-Za-z0-9.,:_[-]*$ ]] || fail "$exit_usage" "--allowed-hosts is names with commas between them, not $allowed_hosts"
 [ -z "$model" ] || need_model "$model"
 [[ $image =~ ^[A-Za-z0-9._:/@-]*$ ]] || fail "$exit_usage" "--image is the name of an image, not $image"
 keys=${LLAMAPOD_API_KEYS_FILE:-}
 if [ -n "$keys" ]; then
   [ -r "$keys" ] || fail "$exit_usage" "LLAMAPOD_API_KEYS_FILE: $keys cannot be read" "llamapod key NAME >> $keys makes a key"
   keys=$(realpath "$keys")
+fi
+# is_for_others: whether other machines can reach it.
+is_for_others() { case $bind in 127.* | '[::1]') false ;; *) true ;; esac }
+if is_for_others && [ -z "$keys" ]; then
+  fail "$exit_usage" "Whoever reaches $bind could use the server: --bind $bind needs LLAMAPOD_API_KEYS_FILE." "llamapod key NAME >> FILE makes a key"
 fi
 wanted=$engine
 engine=$(choose_engine "$wanted")
@@ -72,6 +87,8 @@ kept_arguments() {
   local kept="--engine $engine --gpu $gpu --port $port"
   [ -z "$model" ] || kept+=" --model $model"
   [ -z "$image" ] || kept+=" --image $image"
+  [ "$bind" = 127.0.0.1 ] || kept+=" --bind $bind"
+  [ -z "$allowed_hosts" ] || kept+=" --allowed-hosts $allowed_hosts"
   ! "$by_compose" || kept="--compose $kept"
   echo "$kept"
 }
@@ -94,13 +111,14 @@ key_arguments() {
 
 # run_container: by the engine itself.
 run_container() {
-  local args=(run --detach --name "$name" --publish "127.0.0.1:$port:8080" --volume "$name-data:/var/lib/llamapod"
+  local args=(run --detach --name "$name" --publish "$bind:$port:8080" --volume "$name-data:/var/lib/llamapod"
     --read-only --cap-drop ALL --security-opt no-new-privileges --tmpfs "/tmp:rw,noexec,nosuid,nodev,size=256m"
     --stop-timeout 45 --env "LLAMAPOD_GPU=$gpu" --label "llamapod.start=$(kept_arguments)")
   # Else Podman adds a /var/tmp from which programs can be run.
   if [ "$engine" = podman ]; then args+=(--userns "keep-id:uid=10001,gid=10001" --read-only-tmpfs=false); fi
   if [ "$engine" = docker ] || podman_limits_processes; then args+=(--pids-limit 512); fi
   [ -z "$model" ] || args+=(--env "LLAMAPOD_MODEL=$model")
+  [ -z "$allowed_hosts" ] || args+=(--env "LLAMAPOD_ALLOWED_HOSTS=$allowed_hosts")
   case $access in
     cdi) args+=(--device "$gpu_device") ;;
     nvidia) args+=(--gpus all) ;;
@@ -155,7 +173,7 @@ fi
   exit
 }
 
-url=http://127.0.0.1:$port outcome=0
+url=$(url_of_bind "$bind:$port") outcome=0
 answer=$(wait_ready "$url" "$wait" "$engine" "$name") || outcome=$?
 if [ "$outcome" -ne 0 ]; then
   "$engine" logs --tail 5 "$name" 2>&1 | sed 's/^/  /' >&2 || true
@@ -172,4 +190,5 @@ fi
   say "It is not started again after a crash: that takes Podman 5.1, or a service of systemd (start-podman.sh --quadlet)."
 backend=$(json_field backend <<< "$answer")
 say "llamapod answers at $url/ ($engine, $backend)"
+if is_for_others && [ -z "$allowed_hosts" ]; then say "Other machines are refused until --allowed-hosts names what they call this one."; fi
 [ "$access" = none ] || tell_gpu "$engine" "$name" "$backend" "$used_image"

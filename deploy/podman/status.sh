@@ -5,7 +5,7 @@
 #
 # Without --instance it shows the container of start.sh and every instance of systemd's that there is. --port is where to ask, where
 # no container says it.
-# Exit codes: 0 all that there are answer, 2 wrong arguments, 4 one does not, or there is none.
+# Exit codes: 0 all that there are answer, 2 wrong arguments or no such instance, 4 one does not, or there is none.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/podman/lib.sh
@@ -62,21 +62,41 @@ show_unit() {
     sed "s/^\(.\)/unit       llamapod@$1: \1/; s/ \$/\n/" || true
 }
 
-# url_of ENGINE NAME: where the container is published.
+# show_journal INSTANCE: the log of one whose container is gone.
+show_journal() {
+  printf 'log        the last %s lines of the journal:\n' "$lines"
+  { journalctl --user --quiet --unit "llamapod@$1" --lines "$lines" --output cat 2> /dev/null || true; } | sed 's/^/  /'
+}
+
+# url_of ENGINE NAME [INSTANCE]: where the container is published; where systemd holds the port, or a pod has it, as its settings say.
 url_of() {
   local bind
   bind=$("$1" port "$2" 8080/tcp 2> /dev/null | head -n 1) || bind=''
+  [ -n "$bind" ] || [ "$#" -lt 3 ] || bind=$(bind_of "$3")
   url_of_bind "${bind:-127.0.0.1:${port:-8080}}"
 }
 
+# bind_of INSTANCE: the socket that systemd holds for it, or what its settings say.
+bind_of() {
+  local bind file
+  bind=$(systemctl --user show "llamapod@$1.socket" --property Listen --value 2> /dev/null | sed -n '1s/ (Stream)$//p') || bind=''
+  file=$(config_home)/llamapod/$1.env
+  if [ -z "$bind" ] && [ -f "$file" ]; then bind=$(setting "$file" LLAMAPOD_BIND); fi
+  echo "$bind"
+}
+
 worst=0 shown=0
+# show ENGINE NAME [INSTANCE]
 show() {
   show_container "$1" "$2"
-  show_health "$(url_of "$1" "$2")" || worst=$exit_unhealthy
+  show_health "$(url_of "$@")" || worst=$exit_unhealthy
   shown=$((shown + 1))
 }
 
 instances=("$instance")
+if [ -n "$instance" ] && [ ! -f "$(config_home)/llamapod/$instance.env" ] && ! has_container podman "llamapod-$instance"; then
+  fail "$exit_usage" "there is no instance $instance" "start-podman.sh --quadlet $instance makes it"
+fi
 if [ -z "$instance" ]; then
   mapfile -t instances < <(for file in "$(config_home)"/llamapod/*.env; do [ ! -e "$file" ] || basename "$file" .env; done)
   for engine in podman docker; do
@@ -87,9 +107,10 @@ for instance in "${instances[@]}"; do
   settings=$(config_home)/llamapod/$instance.env
   show_unit "$instance"
   if has_container podman "llamapod-$instance"; then
-    show podman "llamapod-$instance"
+    show podman "llamapod-$instance" "$instance"
   elif [ -f "$settings" ]; then
-    show_health "$(url_of_bind "$(setting "$settings" LLAMAPOD_BIND)")" || worst=$exit_unhealthy
+    show_journal "$instance"
+    show_health "$(url_of_bind "$(bind_of "$instance")")" || worst=$exit_unhealthy
     shown=$((shown + 1))
   fi
 done

@@ -4,7 +4,7 @@
 #   switch-model.sh MODEL [--port PORT]           while the server runs: a switch is a transaction, rolled back if it fails
 #   switch-model.sh MODEL --instance INSTANCE     a Quadlet instance: also for its next start, from ~/.config/llamapod
 #
-# With --instance a server that does not run is started with the model, and with the old one again if it does not become ready.
+# A server that does not run, of --instance or of start.sh, is started with the model, and as it was again if it does not become ready.
 # --wait SECONDS is how long the switch may take (default: 1800). LLAMAPOD_API_KEY is a key with the scope admin, where the server
 # wants one. --dry-run prints what would be done.
 # Exit codes: 0 switched, 2 wrong arguments, 4 not switched, and the old model answers if one did.
@@ -94,7 +94,29 @@ if http_get "$url/health/live" > /dev/null; then
   exit
 fi
 
-[ -n "$instance" ] || fail "$exit_unhealthy" "no server answers at $url" "start it with start.sh --model $model"
+# start_stopped: the container of start.sh that has stopped, with the model. Ends the script where there is one.
+start_stopped() {
+  local engine name=${LLAMAPOD_NAME:-llamapod} kept keys
+  for engine in podman docker; do
+    has_container "$engine" "$name" || continue
+    [[ $("$engine" container inspect --format '{{.State.Status}} {{.RestartCount}}' "$name") != running* ]] || continue
+    read -ra kept <<< "$(label_of "$engine" "$name" llamapod.start)"
+    [ "${#kept[@]}" -gt 0 ] || continue
+    keys=$(label_of "$engine" "$name" llamapod.api-keys-file)
+    [ -z "$keys" ] || export LLAMAPOD_API_KEYS_FILE="${LLAMAPOD_API_KEYS_FILE:-$keys}"
+    if "$here/complete-restart.sh" --model "$model" --wait "$wait"; then
+      say "$model answers"
+      exit
+    fi
+    "$here/start.sh" "${kept[@]}" || say "The old one does not start either: $engine logs $name"
+    fail "$exit_unhealthy" "$model did not become ready; the container is as it was."
+  done
+}
+
+if [ -z "$instance" ]; then
+  start_stopped
+  fail "$exit_unhealthy" "no server answers at $url" "start it with start.sh --model $model"
+fi
 unit=llamapod@$instance
 cp -p "$settings" "$settings.before"
 remember "$model"

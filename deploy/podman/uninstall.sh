@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Takes llamapod off this user's account: containers, units, sockets and networks. Models, settings and images stay.
+# Takes llamapod off this user's account: containers, pods, units, sockets and networks. Models, settings and images stay, and
+# drop-ins but for those that need a unit of ours, such as a pod or a socket.
 #
 #   uninstall.sh [--delete-data] [--dry-run]
 #
-# --delete-data removes the volumes with the models, the settings in ~/.config/llamapod and the secret as well. With LLAMAPOD_NAME only
+# --delete-data removes the volumes with the models, the settings in ~/.config/llamapod, the drop-ins and the secret as well. With LLAMAPOD_NAME only
 # what start.sh or compose have made under that name goes, and the units stay.
 # Exit codes: 0 done, 1 something could not be removed, 2 wrong arguments.
 set -euo pipefail
@@ -47,6 +48,11 @@ remove() {
   ! "$1" "$2" inspect "$3" > /dev/null 2>&1 || attempt "$1" "$2" rm "$3"
 }
 
+# names_unit FILE: whether a drop-in needs a unit that goes, such as the pod or the socket.
+names_unit() {
+  grep -qE '^[^#]*llamapod(@%i)?\.(pod|volume|image|build|socket)' "$1"
+}
+
 if [ "$name" = llamapod ]; then
   networks+=(llamapod)
   volumes+=(llamapod-shared-data)
@@ -58,19 +64,27 @@ if [ "$name" = llamapod ]; then
   done
   installed=()
   # A socket that stays enabled would take connections for a service that there is no more.
-  for file in "$units"/llamapod{,@*}.{container,network,image,pod,volume,build} "$units"/llamapod@*.container.d \
-    "$config"/systemd/user/{,sockets.target.wants/}llamapod@*.socket "$config"/systemd/user/llamapod@*.socket.d; do
+  for file in "$units"/llamapod{,@*}.{container,network,image,pod,volume,build} "$config"/systemd/user/{,sockets.target.wants/}llamapod@*.socket; do
     if [ -e "$file" ] || [ -L "$file" ]; then installed+=("$file"); fi
+  done
+  # The others are settings: a server that is installed again must not lack its keys or its limits.
+  for file in "$units"/llamapod@*.container.d/*.conf "$config"/systemd/user/llamapod@*.socket.d/*.conf; do
+    if [ -e "$file" ] && { "$delete_data" || names_unit "$file"; }; then installed+=("$file"); fi
   done
   if [ "${#installed[@]}" -gt 0 ]; then
     # In one go, so that no socket starts again what has just been stopped.
     if command -v systemctl > /dev/null; then attempt systemctl --user stop 'llamapod@*' llamapod-{pod,network,image,volume,build}'.*'; fi
     run rm -rf "${installed[@]}"
+    for file in "$units"/llamapod@*.container.d "$config"/systemd/user/llamapod@*.socket.d; do
+      if [ -d "$file" ] && [ -z "$(ls -A "$file")" ]; then run rm --dir "$file"; fi
+    done
     if command -v systemctl > /dev/null; then attempt systemctl --user daemon-reload; fi
   fi
 fi
 for engine in podman docker; do
   usable "$engine" 2> /dev/null || continue
+  # Of podman kube play, which has the volume as well.
+  if [ "$engine" = podman ] && [ "$name" = llamapod ] && podman pod inspect llamapod > /dev/null 2>&1; then attempt podman pod rm --force llamapod; fi
   for container in "${containers[@]}"; do
     ! has_container "$engine" "$container" || attempt "$engine" stop --time 45 "$container"
     ! has_container "$engine" "$container" || attempt "$engine" rm --force "$container"
@@ -84,6 +98,6 @@ done
 if "$delete_data"; then
   [ "$name" != llamapod ] || run rm -rf "$config/llamapod"
 else
-  say "Models and settings stay; --delete-data removes them."
+  say "Models, settings and drop-ins stay; --delete-data removes them."
 fi
 exit "$incomplete"

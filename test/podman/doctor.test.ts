@@ -141,6 +141,19 @@ const modelsDir = (host: FakeHost) => ({ LLAMAPOD_MODELS_DIR: join(host.root, "m
 /** A host with each finding, by its name in findings.txt. */
 const illnesses: Readonly<Record<string, Illness>> = {
   "engine.missing": { what: "no podman", fix: /apt-get install podman/, make: without("bin/podman") },
+  "engine.docker-only": {
+    what: "Docker instead of podman",
+    fix: /apt-get install podman/,
+    make: async (host) => {
+      await host.without("bin/podman");
+      await host.answers("docker", { info: "" });
+    },
+  },
+  "engine.before-tested": {
+    what: "the first podman with units",
+    fix: /upgrade podman/,
+    make: podman({ "version --format*": "echo 5.0.3" }),
+  },
   "engine.old": { what: "podman 3", fix: /upgrade podman/, make: podman({ "version --format*": "echo 3.4.4" }) },
   "engine.no-quadlet": { what: "podman 4", fix: /start\.sh/, make: podman({ "version --format*": "echo 4.9.3" }) },
   "rootless.root": {
@@ -196,12 +209,12 @@ const illnesses: Readonly<Record<string, Illness>> = {
   },
   "runtime.keyring": {
     what: "no keyrings",
-    fix: /keyring = false/,
+    fix: /keyring = false.* > \S*containers\.conf\.d\//,
     make: podman({ "run *--entrypoint true*": "echo 'crun: join keyctl: Operation not permitted' >&2; exit 126" }),
   },
   "runtime.cgroup": {
     what: "no controller of processes",
-    fix: /pids_limit = 0/,
+    fix: /pids_limit = 0.* > \S*containers\.conf\.d\//,
     make: podman({ "run *--entrypoint true*": "echo 'crun: controller `pids` is not available' >&2; exit 126" }),
   },
   "runtime.refused": {
@@ -291,9 +304,17 @@ const illnesses: Readonly<Record<string, Illness>> = {
     fix: /chmod -R u\+rX/,
     make: podman({ "run *--entrypoint ls * -R /mnt": "echo 'ls: Permission denied' >&2; exit 2" }),
   },
+  "models.volume-full": {
+    what: "no room for models on the volume of one of the instances",
+    fix: /podman exec llamapod-main node .* rm --yes MODEL/,
+    make: async (host) => {
+      await podman({ "volume exists llamapod-main-data": "", "volume inspect *llamapod-main-data": 'echo "$root/volume"' })(host);
+      await host.command("df", 'echo Avail; case "$*" in *volume) echo 1000 ;; *) echo 50000000 ;; esac');
+    },
+  },
   "models.full": {
     what: "no room for models",
-    fix: /llamapod rm/,
+    fix: /llamapod rm MODEL --models-dir \/.*models$/,
     make: async (host) => {
       await host.file("models/a.gguf", "");
       await host.command("stat", 'case "$*" in *%C*) echo "?" ;; *) exec /usr/bin/stat "$@" ;; esac');
@@ -539,6 +560,46 @@ test("memory.plan counts a model once, whatever it is called, and says how much 
   await host.file(settings, `LLAMAPOD_BIND=127.0.0.1:${other.port}\nLLAMAPOD_MODEL=big\n`);
   await host.file("published", `127.0.0.1:${other.port}\n`);
   assert.match((await examine(host, other.port)).ill[0]?.message ?? "", /5000 MB of the GPU's memory, .*: 1000 MB are missing$/);
+});
+
+test("image: one from a registry, of a unit, is as good as one of our own", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.file(`${units}/llamapod.image`, "[Image]\nImage=registry.example/llamapod:1\n");
+  await podman({ "image exists *:cpu": "exit 1", "image exists registry.example/llamapod:1": "" })(host);
+  const { ill, findings } = await examine(host, server.port);
+  assert.deepEqual(ill, []);
+  assert.equal(findings.find(({ id }) => id === "image")?.message, "registry.example/llamapod:1 is here");
+});
+
+test("cgroup: which of the limits does not work", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.file("sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers", "memory pids\n");
+  assert.match((await examine(host, server.port)).ill[0]?.message ?? "", /may not limit cpu$/);
+});
+
+test("docker-compose by itself is a docker compose too", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.without("bin/podman-compose");
+  await host.answers("docker-compose", { "version --short": "echo 2.26.1" });
+  await systemctl({ "--user --quiet is-active podman.socket": "exit 3" })(host);
+  const names = (await examine(host, server.port)).ill.map(({ id, finding: name }) => `${id}.${name}`);
+  assert.deepEqual(names, ["compose.devices", "socket.off"]);
+});
+
+test("bindaddr.open: the keys of one instance are no lock on another", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.file("home/.config/llamapod/other.env", "LLAMAPOD_BIND=0.0.0.0:1\n");
+  const keys = "[Container]\nEnvironment=LLAMAPOD_API_KEYS_FILE=/etc/llamapod/api-keys\n";
+  const open = async () =>
+    (await examine(host, server.port)).ill.filter(({ finding: name }) => name === "open").map(({ message }) => message);
+  await host.file(`${units}/llamapod@main.container.d/20-keys.conf`, keys);
+  assert.match((await open())[0] ?? "", /other\.env publishes/);
+  await host.file(`${units}/llamapod@other.container.d/20-keys.conf`, keys);
+  assert.deepEqual(await open(), []);
 });
 
 test("the document is what scripts/troubleshooting.sh makes of them", async () => {

@@ -152,6 +152,7 @@ export const engineAnswers = (name: string): Answers => ({
   "port *": `cat "$root/port"`,
   "logs *": "echo the end of the log",
   "secret *": "",
+  "pod rm *": "",
   "network *": "",
   "volume *": "",
 });

@@ -64,6 +64,40 @@ describe("complete-restart.sh", () => {
   });
 });
 
+describe("an instance that Podman cannot start", () => {
+  for (const [what, code, error, said] of [
+    ["for want of a secret", 125, 'Error: no secret with name or id "llamapod-keys"', /A secret is missing/],
+    ["for want of its image", 125, "Error: localhost/llamapod:cpu: image not known", /image\.sh build/],
+    ["for want of a GPU", 126, "Error: setting up CDI devices: unresolvable CDI devices", /nvidia-ctk cdi generate/],
+    ["with a stale GPU", 127, "Error: crun: cannot stat", /names \/usr\/lib\/libcuda\.so\.535, which is gone/],
+    ["for another reason", 126, "Error: no luck", /could not be started \(exit code 126\)/],
+    ["as it is killed", 137, '{"msg":"ready"}', /was killed \(exit code 137\)/],
+  ] as const) {
+    test(`${what}: its exit code and message in words, by every script that starts it`, async () => {
+      await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\nmounts: [{hostPath: /usr/lib/libcuda.so.535}]\n");
+      await systemctl({
+        "--user start *": "exit 1",
+        "--user restart *": "exit 1",
+        "--user show *--property Result*": "echo exit-code",
+        "--user show *--property ExecMainStatus*": `echo ${code}`,
+        "--user cat llamapod@main": code === 127 ? "echo podman run --device=nvidia.com/gpu=all" : "",
+      });
+      await host.command("journalctl", `echo '{"msg":"permission denied: address already in use"}'; echo '${error}'`);
+      for (const [script, ...args] of [
+        ["start-podman.sh", "--quadlet"],
+        ["complete-restart.sh", "--instance", "main"],
+        ["switch-model.sh", "big", "--instance", "main"],
+      ] as const) {
+        await instance("main", "LLAMAPOD_BIND=127.0.0.1:1\n");
+        const ended = await host.run(script, args);
+        assert.equal(ended.code, 4);
+        assert.match(ended.stderr, said);
+        assert.doesNotMatch(ended.stderr, /port is taken|refused something/);
+      }
+    });
+  }
+});
+
 describe("switch-model.sh", () => {
   const operation = "GET /api/operations/op-1";
   const accepted = { "GET /health/live": [200, {}], "POST /api/models/big/switch": [202, { id: "op-1" }] } as const;
@@ -95,6 +129,40 @@ describe("switch-model.sh", () => {
     await using server = await FakeServer.hanging();
     const { code } = await host.run("switch-model.sh", ["big", "--port", server.port], { LLAMAPOD_HTTP_SECONDS: "1" });
     assert.equal(code, 4);
+  });
+
+  describe("a container of start.sh that has stopped", () => {
+    const switched = (port: string) => host.run("switch-model.sh", ["big", "--port", port, "--wait", "1"]);
+
+    beforeEach(async () => {
+      await host.file("container-llamapod", "exited 0\n");
+      await host.file("port", "");
+    });
+
+    test("is started with the model", async () => {
+      await using server = await FakeServer.answering(ready);
+      await host.file("label-start", `--engine podman --gpu off --port ${server.port} --model old\n`);
+      const { code, stderr } = await switched("1");
+      assert.equal(code, 0, stderr);
+      assert.match(await host.calls("podman"), /^run .*LLAMAPOD_MODEL=big/m);
+    });
+
+    test("is as it was again where that one does not become ready", async () => {
+      await host.file("label-start", "--engine podman --gpu off --port 1 --model old\n");
+      await podman({ "run *": 'echo exited 0 > "$root/container-llamapod"; echo 3 > "$root/exit-code"' });
+      const { code, stderr } = await switched("1");
+      assert.equal(code, 4);
+      assert.match(stderr, /big did not become ready/);
+      const models = [...(await host.calls("podman")).matchAll(/^run .*--env LLAMAPOD_MODEL=(\S+)/gm)].map(([, model]) => model);
+      assert.deepEqual(models, ["big", "old"]);
+    });
+
+    test("but not one that runs and does not answer there", async () => {
+      await host.file("container-llamapod", "running 1\n");
+      await host.file("label-start", "--engine podman --gpu off --port 1\n");
+      assert.equal((await switched("1")).code, 4);
+      assert.doesNotMatch(await host.calls("podman"), /^(?:run|stop|rm) /m);
+    });
   });
 
   test("settings that do not say where the server listens are refused", async () => {
@@ -135,6 +203,37 @@ describe("status.sh", () => {
     }
   });
 
+  test("an instance that there is not is no other server that answers", async () => {
+    await using server = await FakeServer.answering(ready);
+    const { code, stderr } = await host.run("status.sh", ["--instance", "mian", "--port", server.port]);
+    assert.equal(code, 2);
+    assert.match(stderr, /no instance mian/);
+  });
+
+  test("asks where systemd holds the port, and else where the settings say", async () => {
+    await using server = await FakeServer.answering({ ...ready, "GET /metrics": [200, ""] });
+    await host.answers("podman", instead(engineAnswers("llamapod-main"), { "port *": "" }));
+    await host.file("container-llamapod-main", "running 0\n");
+    await instance("main", "LLAMAPOD_BIND=127.0.0.1:1\n");
+    const listen = `printf '127.0.0.1:${server.port} (Stream)\\n127.0.0.1:9464 (Stream)\\n'`;
+    await systemctl({ "--user show llamapod@main.socket --property Listen --value": listen });
+    const held = await host.run("status.sh", ["--instance", "main"]);
+    assert.equal(held.code, 0, held.stdout);
+    await systemctl();
+    assert.equal((await host.run("status.sh", ["--instance", "main"])).code, 4);
+    await instance("main", `LLAMAPOD_BIND=127.0.0.1:${server.port}\n`);
+    assert.equal((await host.run("status.sh", ["--instance", "main"])).code, 0);
+  });
+
+  test("an instance whose container is gone: the end of its journal", async () => {
+    await instance("main", "LLAMAPOD_BIND=127.0.0.1:1\n");
+    await host.command("journalctl", "echo 'the model cannot be loaded'");
+    const { code, stdout } = await host.run("status.sh", ["--instance", "main", "--lines", "3"]);
+    assert.equal(code, 4);
+    assert.match(stdout, /^ {2}the model cannot be loaded$/m);
+    assert.match(await host.calls("journalctl"), /--unit llamapod@main --lines 3/);
+  });
+
   test("comes back from a server that hangs", async () => {
     await using server = await FakeServer.hanging();
     const { code, stdout } = await host.run("status.sh", ["--port", server.port], { LLAMAPOD_HTTP_SECONDS: "1" });
@@ -169,9 +268,26 @@ describe("uninstall.sh", () => {
     assert.doesNotMatch(calls, /^volume rm/m);
   });
 
+  test("keeps drop-ins, which are settings: without its keys a server that is installed again would serve everybody", async () => {
+    const keys = `${units}/llamapod@main.container.d/20-keys.conf`;
+    await host.run("drop-in.sh", ["keys"]);
+    await host.run("drop-in.sh", ["shared-models", "other"]);
+    assert.equal((await host.run("uninstall.sh")).code, 0);
+    assert.ok(host.has(keys) && !host.has(`${units}/llamapod@.container`));
+    assert.ok(!host.has(`${units}/llamapod@other.container.d`), "its volume's unit has gone");
+    assert.equal((await host.run("uninstall.sh", ["--delete-data"])).code, 0);
+    assert.ok(!host.has(keys.replace(/\/[^/]*$/, "")));
+  });
+
+  test("takes the pod of podman kube play away, before the volume that it holds", async () => {
+    await podman({ "* inspect *": "", "volume rm *": 'grep -q "^pod rm --force llamapod" "$root/calls-podman"' });
+    const { code, stderr } = await host.run("uninstall.sh", ["--delete-data"]);
+    assert.equal(code, 0, stderr);
+  });
+
   test("stops the sockets, which would start a server again, and takes them out of systemd's sight", async () => {
     const sockets = "home/.config/systemd/user";
-    const ours = ["llamapod@.socket", "llamapod@main.socket.d/port.conf", "sockets.target.wants/llamapod@main.socket"];
+    const ours = ["llamapod@.socket", "sockets.target.wants/llamapod@main.socket"];
     for (const file of [...ours, "sockets.target.wants/other.socket"]) await host.file(`${sockets}/${file}`, "");
     const { code, stderr } = await host.run("uninstall.sh");
     assert.equal(code, 0, stderr);
@@ -254,6 +370,23 @@ describe("start-podman.sh --quadlet", () => {
     assert.equal(await lastAction(), "restart");
   });
 
+  test("--gpu auto: where the host describes one and has the image; and says so when nothing computes on it", async () => {
+    await using server = await FakeServer.answering(ready);
+    await podman({ "image exists *:cuda": "", "exec *": "echo no /dev/nvidia0" });
+    const gpuDropIn = `${units}/llamapod@main.container.d/10-gpu.conf`;
+    const auto = () => quadlet("--port", server.port, "--gpu", "auto");
+    assert.match((await auto()).stderr, /The GPU: off/);
+    await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\n");
+    await systemctl({ "--user cat llamapod@main": `cat "$root/${gpuDropIn}" 2> /dev/null` });
+    const { code, stderr } = await auto();
+    assert.equal(code, 0, stderr);
+    assert.ok(host.has(gpuDropIn));
+    assert.match(stderr, /The GPU: required[^]*The GPU is not used: the container sees no \/dev\/nvidia0/);
+    await podman({ "image exists *": "exit 1" });
+    assert.equal((await auto()).code, 0);
+    assert.ok(!host.has(gpuDropIn));
+  });
+
   test("installs where systemd looks, whatever the shell says, and the unit reads the settings there", async () => {
     const elsewhere = { XDG_CONFIG_HOME: join(host.root, "elsewhere") };
     assert.equal((await host.run("start-podman.sh", ["--quadlet"], elsewhere)).code, 0);
@@ -269,9 +402,73 @@ describe("start-podman.sh --quadlet", () => {
   });
 });
 
+describe("image.sh verify", () => {
+  const verify = () =>
+    host.run("image.sh", ["verify", "--from", "registry.example/llamapod:1", "--public-key", join(host.root, "key.pub")]);
+
+  beforeEach(() => host.file("key.pub", ""));
+
+  test("5 is a signature that does not hold, and nothing else", async () => {
+    await host.command("skopeo", "echo 'Source image rejected: A signature was required, but no signature exists' >&2; exit 1");
+    const unsigned = await verify();
+    assert.equal(unsigned.code, 5);
+    assert.match(unsigned.stderr, /not signed as it should be/);
+    await host.command("skopeo", "echo 'dial tcp: connection refused' >&2; exit 1");
+    const unreachable = await verify();
+    assert.equal(unreachable.code, 1);
+    assert.match(unreachable.stderr, /could not be fetched[^]*connection refused/);
+  });
+
+  test("without skopeo, or a key that can be read, says so", async () => {
+    const { code, stderr } = await verify();
+    assert.equal(code, 3);
+    assert.match(stderr, /install skopeo/);
+    await host.command("skopeo", "exit 0");
+    await host.without("key.pub");
+    assert.equal((await verify()).code, 2);
+  });
+});
+
+describe("drop-in.sh", () => {
+  const units = "home/.config/containers/systemd";
+  const dropIn = (...args: readonly string[]) => host.run("drop-in.sh", args);
+
+  beforeEach(() => systemctl());
+
+  test("what is for one instance only is refused to others, before anything is changed", async () => {
+    for (const [name, why] of [
+      ["pod", /one pod, with the port of main/],
+      ["socket", /ports of main/],
+    ] as const) {
+      const { code, stderr } = await dropIn(name, "other");
+      assert.equal(code, 2);
+      assert.match(stderr, why);
+    }
+    assert.ok(!host.has(units));
+    await host.file("home/.config/systemd/user/llamapod@other.socket.d/ports.conf", "[Socket]\n");
+    assert.equal((await dropIn("socket", "other")).code, 0);
+    assert.equal((await dropIn("pod", "other", "--remove")).code, 0);
+  });
+
+  test("build is refused where Podman knows no such unit, with another way", async () => {
+    await podman({ "version*": "echo 5.1.2" });
+    const { code, stderr } = await dropIn("build");
+    assert.equal(code, 3);
+    assert.match(stderr, /5\.1\.2 has no units that build[^]*image\.sh build/);
+  });
+
+  test("registry says which other instances get the image too", async () => {
+    const first = await dropIn("registry", "--image", "registry.example/llamapod:1");
+    assert.doesNotMatch(first.stderr, /too/);
+    const { code, stderr } = await dropIn("registry", "other", "--image", "registry.example/llamapod:2");
+    assert.equal(code, 0);
+    assert.match(stderr, /llamapod@main gets registry\.example\/llamapod:2 too/);
+  });
+});
+
 test("every script has help, and refuses what it does not know", async () => {
   const scripts = ["complete-restart", "doctor", "image", "setup-host", "start", "start-docker", "start-podman", "status"];
-  for (const name of [...scripts, "switch-model", "uninstall"]) {
+  for (const name of [...scripts, "drop-in", "switch-model", "uninstall"]) {
     const file = `${name}.sh`;
     const help = await host.run(file, ["--help"]);
     assert.equal(help.code, 0, file);

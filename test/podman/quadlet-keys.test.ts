@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { test } from "node:test";
-import { keys, sections } from "./quadlet-keys.ts";
+import { keys, sections, variables } from "./quadlet-keys.ts";
 
 const folder = fileURLToPath(new URL("../../../deploy/podman/quadlet/", import.meta.url));
 
@@ -13,16 +13,16 @@ const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter(
   /\.(container|volume|network|image|pod|build|conf)$/.test(file),
 );
 
-/** What a unit or a drop-in sets: section and key of every line. */
-function settings(file: string): { readonly section: string; readonly key: string }[] {
+/** What a unit or a drop-in sets: section, key and value of every line. */
+function settings(file: string): { readonly section: string; readonly key: string; readonly value: string }[] {
   let section = "";
   return readFileSync(folder + file, "utf8")
     .split("\n")
     .flatMap((line) => {
       const heading = /^\[(\w+)\]$/.exec(line);
       if (heading?.[1] !== undefined) section = heading[1];
-      const setting = /^(\w+)=/.exec(line);
-      return setting?.[1] === undefined ? [] : [{ section, key: setting[1] }];
+      const setting = /^(\w+)=(.*)$/.exec(line);
+      return setting?.[1] === undefined ? [] : [{ section, key: setting[1], value: setting[2] ?? "" }];
     });
 }
 
@@ -37,11 +37,18 @@ test("the folder has units and drop-ins", () => {
   assert.ok(files.filter((file) => file.endsWith(".conf")).length >= 4, files.join(" "));
 });
 
+test("a probe that kills asks whether the server works, and the one that ends a start whether the model answers", () => {
+  const set = new Map(settings("llamapod@.container").map(({ key, value }) => [key, value]));
+  assert.equal(set.get("HealthOnFailure"), "kill");
+  assert.match(set.get("HealthCmd") ?? "", / \/health\/live$/);
+  assert.match(set.get("HealthStartupCmd") ?? "", /\/healthcheck$/);
+});
+
 for (const file of files) {
   // Whoever has a unit build the image has Podman 5.2.
   const baseline = file.includes("build") ? "5.2" : "5.0";
-  test(`${file} has no key that Podman ${baseline} does not know`, () => {
-    for (const { section, key } of settings(file)) {
+  test(`${file} has nothing that Podman ${baseline} does not take`, () => {
+    for (const { section, key, value } of settings(file)) {
       if (ofSystemd.has(section)) continue;
       assert.ok(section in sections, `[${section}] is no section of Quadlet's`);
       const version = since(section, key);
@@ -50,6 +57,11 @@ for (const file of files) {
         `[${section}] ${key}: unknown; if it is right, add it to quadlet-keys.ts with its release`,
       );
       assert.ok(!isLater(version, baseline), `[${section}] ${key} came with Podman ${version}`);
+      const takesVariables = variables[key];
+      assert.ok(
+        takesVariables === undefined || !value.includes("$") || !isLater(takesVariables, baseline),
+        `[${section}] ${key}=${value}: a variable there came with Podman ${takesVariables ?? ""}`,
+      );
     }
   });
 }

@@ -8,6 +8,9 @@ export const sections: Readonly<Record<string, string>> = {
   Build: "5.2",
 };
 
+/** Keys that take no variable (`${NAME}`) before a release: Quadlet reads their values itself, and drops the whole unit. */
+export const variables: Readonly<Record<string, string>> = { PublishPort: "5.3" };
+
 /** The releases that brought keys: an older Podman drops the whole unit for the sake of one it does not know. */
 export const keys: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   Container: {
@@ -110,8 +113,9 @@ export const keys: Readonly<Record<string, Readonly<Record<string, readonly stri
     "5.6": ["Policy"],
   },
   Pod: {
-    "5.0": ["ContainersConfModule", "GlobalArgs", "Network", "PodName", "PodmanArgs", "PublishPort", "UserNS", "Volume"],
-    "5.3": ["AddHost", "DNS", "DNSOption", "DNSSearch", "IP", "IP6", "NetworkAlias", "ServiceName", "StopTimeout"],
+    "5.0": ["ContainersConfModule", "GlobalArgs", "Network", "PodName", "PodmanArgs", "PublishPort", "Volume"],
+    "5.2": ["NetworkAlias"],
+    "5.3": ["AddHost", "DNS", "DNSOption", "DNSSearch", "IP", "IP6", "ServiceName", "StopTimeout", "UserNS"],
     "5.6": ["ExitPolicy"],
   },
   Build: {

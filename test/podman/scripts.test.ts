@@ -5,7 +5,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { until } from "../support/processes.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
-import { asUser, podman, skip } from "./podman.ts";
+import { asUser, image, podman, skip } from "./podman.ts";
 
 const name = "llamapod-test-scripts";
 const url = "http://127.0.0.1:18090";
@@ -65,6 +65,39 @@ describe("the scripts", { skip }, () => {
     assert.equal((await script("uninstall.sh")).code, 0);
     assert.match(await podman("volume", "ls", "--quiet"), new RegExp(`^${name}-data$`, "m"));
     assert.equal((await script("status.sh", "--port", "18090")).code, 4);
+  });
+
+  test("publish for other machines, and start one that has stopped with another model, or as it was where that fails", async () => {
+    const made = `keys=$(mktemp) && podman run --rm --network=none ${image} key alice > "$keys" 2> /dev/null && echo "$keys"`;
+    const keys = (await asUser(["bash", "-c", made])).stdout.trim();
+    const start = [
+      "deploy/podman/start.sh",
+      "--port",
+      "18090",
+      "--gpu",
+      "off",
+      "--bind",
+      "0.0.0.0",
+      "--allowed-hosts",
+      "chat.example",
+    ];
+    const started = await asUser(start, { ...environment, LLAMAPOD_API_KEYS_FILE: keys });
+    assert.equal(started.code, 0, started.stderr);
+    assert.match(await podman("port", name), /0\.0\.0\.0:18090/);
+    const active = async () => /"model":"([^"]*)"/.exec(await (await fetch(`${url}/health/ready`)).text())?.[1];
+    for (const [model, code] of [
+      ["llamapod-demo-sv", 0],
+      ["no-such-model", 4],
+    ] as const) {
+      await podman("stop", "--time", "45", name);
+      const switched = await script("switch-model.sh", model, "--port", "18090");
+      assert.equal(switched.code, code, switched.stderr);
+      assert.equal(await active(), "llamapod-demo-sv");
+      const variables = await podman("inspect", "--format", "{{.Config.Env}}", name);
+      assert.match(variables, /LLAMAPOD_ALLOWED_HOSTS=chat\.example\b/);
+      assert.match(variables, /LLAMAPOD_ALLOW_UNAUTHENTICATED=false/);
+    }
+    assert.equal((await asUser(["rm", keys])).code, 0);
   });
 
   test("a server that cannot start is not waited for, and its reason is shown", async () => {

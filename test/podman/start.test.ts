@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { lstat, readlink } from "node:fs/promises";
+import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { engineAnswers, FakeHost, instead, type Answers } from "./fake-host.ts";
 import { FakeServer, ready } from "./fake-server.ts";
@@ -78,6 +78,72 @@ describe("start.sh", () => {
     assert.doesNotMatch(await host.calls("podman"), /^(?:run|secret)/m);
   });
 
+  describe("for other machines", () => {
+    const open = ["--bind", "0.0.0.0", "--allowed-hosts", "chat.example.org", "--port"];
+
+    test("only with keys, under the names that are said, and again so after a complete restart", async () => {
+      await using server = await FakeServer.answering(ready);
+      const refused = await start(...open, server.port);
+      assert.equal(refused.code, 2);
+      assert.match(refused.stderr, /needs LLAMAPOD_API_KEYS_FILE/);
+      const keys = { LLAMAPOD_API_KEYS_FILE: await host.file("keys", "alice 0 chat\n") };
+      const { code, stderr } = await host.run("start.sh", [...open, server.port], keys);
+      assert.equal(code, 0, stderr);
+      const calls = await host.calls("podman");
+      assert.match(
+        calls,
+        new RegExp(`^run .*--publish 0\\.0\\.0\\.0:${server.port}:8080 .*LLAMAPOD_ALLOWED_HOSTS=chat\\.example\\.org`, "m"),
+      );
+      await host.file("label-start", `${/--label llamapod\.start=(.*?) --userns/.exec(calls)?.[1] ?? ""}\n`);
+      const { stdout } = await host.run("complete-restart.sh", ["--dry-run"], keys);
+      assert.match(stdout, /--publish 0\.0\.0\.0:.*LLAMAPOD_ALLOWED_HOSTS=chat\.example\.org/);
+    });
+
+    test("where no name is said, that they are refused", async () => {
+      await using server = await FakeServer.answering(ready);
+      const keys = { LLAMAPOD_API_KEYS_FILE: await host.file("keys", "alice 0 chat\n") };
+      const { stderr } = await host.run("start.sh", ["--bind", "0.0.0.0", "--port", server.port], keys);
+      assert.match(stderr, /refused until --allowed-hosts/);
+    });
+
+    test("an address or names that are none", async () => {
+      for (const [flag, value] of [
+        ["--bind", "0.0.0.0:80"],
+        ["--bind", "here"],
+        ["--allowed-hosts", "a b"],
+      ] as const)
+        assert.equal((await start(flag, value)).code, 2, value);
+      assert.equal((await host.run("start.sh", [], { LLAMAPOD_BIND: "8080" })).code, 2);
+    });
+  });
+
+  test("what has no flag is as the variables of the files for compose say, by compose or without", async () => {
+    await host.answers("podman-compose", { "--version": "echo podman-compose version 1.3.0" });
+    const variables = {
+      LLAMAPOD_BIND: "127.0.0.2:9000",
+      LLAMAPOD_GPU: "off",
+      LLAMAPOD_IMAGE: "localhost/mine:1",
+      LLAMAPOD_MODEL: "tiny",
+    };
+    for (const args of [["--dry-run"], ["--dry-run", "--compose"]]) {
+      const { stdout } = await host.run("start.sh", args, variables);
+      for (const word of ["127.0.0.2:9000", "LLAMAPOD_GPU=off", "localhost/mine:1", "LLAMAPOD_MODEL=tiny"])
+        assert.ok(stdout.includes(word), `${word} in ${stdout}`);
+    }
+    assert.match((await host.run("start.sh", ["--dry-run", "--port", "9001"], variables)).stdout, /127\.0\.0\.2:9001:/);
+  });
+
+  test("the files for compose read every variable that their page names", async () => {
+    const names = (await readdir("deploy/podman")).filter((name) => name.startsWith("podman-compose."));
+    const files = await Promise.all(names.map((name) => readFile(`deploy/podman/${name}`, "utf8")));
+    const read = new Set(files.join("").match(/(?<=\$\{|- )LLAMAPOD_\w+/g));
+    const named = (await readFile("docs/podman/compose.md", "utf8")).match(/LLAMAPOD_\w+/g) ?? [];
+    assert.deepEqual(
+      [...new Set(named)].filter((name) => !read.has(name)),
+      [],
+    );
+  });
+
   describe("Docker instead of Podman", () => {
     test("where podman cannot start a container, and it is told", async () => {
       await using server = await FakeServer.answering(ready);
@@ -102,6 +168,11 @@ describe("start.sh", () => {
       const { code, stderr } = await start("--engine", "docker");
       assert.equal(code, 125);
       assert.match(stderr, /The port is taken/);
+    });
+
+    test("has images of its own: how one is built for it is told", async () => {
+      await docker({ "image inspect *": "exit 1", "pull *": "echo 'pull access denied' >&2; exit 1" });
+      assert.match((await start("--engine", "docker")).stderr, /image\.sh build --engine docker/);
     });
 
     test("gets keys as a file that it can only read, and refuses one that the server could not read", async () => {
@@ -149,6 +220,15 @@ describe("start.sh", () => {
         assert.match(stderr, /names \/usr\/lib\/libcuda\.so\.535, which is gone/, text);
         await host.without(`etc/cdi/${file}`);
       }
+    });
+
+    test("whose description is stale is told by compose too, and not where the container was to get none", async () => {
+      await host.file("etc/cdi/nvidia.yaml", "kind: nvidia.com/gpu\nmounts: [{hostPath: /usr/lib/libcuda.so.535}]\n");
+      const fails = "echo 'crun: cannot stat' >&2; exit 127";
+      await host.answers("podman-compose", { "--version": "echo podman-compose version 1.3.0", "*up -d*": fails });
+      assert.match((await start("--compose", "--gpu", "required")).stderr, /libcuda\.so\.535, which is gone/);
+      await podman({ "run *": fails });
+      assert.doesNotMatch((await start("--gpu", "off")).stderr, /which is gone/);
     });
 
     test("under Docker: by its CDI name where Docker knows such, else by --gpus", async () => {

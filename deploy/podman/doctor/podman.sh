@@ -3,7 +3,7 @@
 
 check_engine() {
   if ! has podman; then
-    found engine.missing
+    if has docker && docker info > /dev/null 2>&1; then found engine.docker-only; else found engine.missing; fi
     return
   fi
   local version
@@ -12,6 +12,8 @@ check_engine() {
     found engine.old version "$version"
   elif ! version_at_least 5.0 "$version"; then
     found engine.no-quadlet version "$version"
+  elif ! version_at_least 5.4 "$version"; then
+    found engine.before-tested version "$version"
   else
     healthy engine "podman $version"
   fi
@@ -115,29 +117,43 @@ check_runtime() {
   esac
 }
 
-check_models() {
-  local folder=${LLAMAPOD_MODELS_DIR:-} image from free
+# reads_models FROM FOLDER: whether the server's user can, where there is an image to try it with. FROM is what a container is given.
+reads_models() {
+  local image
   image=$(our_image)
-  if [ -n "$folder" ] && [ ! -d "$folder" ]; then
-    found models.missing folder "$folder"
+  [ -n "$image" ] || return 0
+  in_container --userns keep-id:uid=10001,gid=10001 --user 10001 --volume "$1:/mnt:ro" --entrypoint ls "$image" -R /mnt && return
+  found models.denied folder "$2" message "$(first_line "$message")"
+  return 1
+}
+
+# little_room FOLDER: sets $free, in GB.
+little_room() {
+  free=$(free_kilobytes "$1")
+  [ -n "$free" ] && [ "$free" -lt 5000000 ] && free=$((free / 1000000))
+}
+
+check_models() {
+  local folder=${LLAMAPOD_MODELS_DIR:-} volume file free volumes=("$name-data")
+  if [ -n "$folder" ]; then
+    if [ ! -d "$folder" ]; then
+      found models.missing folder "$folder"
+    elif reads_models "$folder" "$folder"; then
+      if little_room "$folder"; then found models.full folder "$folder" free "$free"; else healthy models "the server can read $folder"; fi
+    fi
     return
   fi
-  from=$folder
-  if [ -z "$folder" ]; then
-    podman volume exists "$name-data" 2> /dev/null || return 0
-    from=$name-data
-    folder=$(podman volume inspect --format '{{.Mountpoint}}' "$from" 2> /dev/null) || folder=$from
-  fi
-  if [ -n "$image" ] && ! in_container --userns keep-id:uid=10001,gid=10001 --user 10001 --volume "$from:/mnt:ro" --entrypoint ls "$image" -R /mnt; then
-    found models.denied folder "$folder" message "$(first_line "$message")"
-    return
-  fi
-  free=$(free_kilobytes "$folder")
-  if [ -n "$free" ] && [ "$free" -lt 5000000 ]; then
-    found models.full folder "$folder" free "$((free / 1000000))"
-  else
+  while read -r file; do volumes+=("llamapod-$(basename "$file" .env)-data"); done < <(settings_files)
+  for volume in "${volumes[@]}"; do
+    podman volume exists "$volume" 2> /dev/null || continue
+    folder=$(podman volume inspect --format '{{.Mountpoint}}' "$volume" 2> /dev/null) || folder=$volume
+    reads_models "$volume" "$folder" || return 0
+    if little_room "$folder"; then
+      found models.volume-full volume "$volume" container "${volume%-data}" free "$free"
+      return
+    fi
     healthy models "the server can read $folder"
-  fi
+  done
 }
 
 check_secrets() {
@@ -155,18 +171,29 @@ check_secrets() {
 }
 
 check_compose() {
-  local version
+  local version docker
   if has podman-compose; then
-    version=$(podman-compose --version 2> /dev/null | sed -n 's/^podman-compose[a-z]* version *//p' | head -n 1)
-    if version_at_least 1.3 "${version:-0}"; then healthy compose "podman-compose $version"; else found compose.old version "${version:-of an unknown version}"; fi
-  elif has docker && version=$(docker compose version --short 2> /dev/null); then
-    if version_at_least 2.30 "${version#v}"; then healthy compose "docker compose $version"; else found compose.devices version "$version"; fi
+    version=$(podman_compose_version)
+    if version_at_least "$oldest_podman_compose" "${version:-0}"; then
+      healthy compose "podman-compose $version"
+    else
+      found compose.old version "${version:-of an unknown version}"
+    fi
+    return
+  fi
+  read -ra docker <<< "$(docker_compose)"
+  [ "${#docker[@]}" -gt 0 ] || return 0
+  version=$("${docker[@]}" version --short 2> /dev/null) || version=0
+  if version_at_least "$oldest_docker_compose_with_devices" "${version#v}"; then
+    healthy compose "docker compose $version"
+  else
+    found compose.devices version "$version"
   fi
 }
 
 check_socket() {
   # Only docker compose needs it.
-  if has podman && ! has podman-compose && has docker && docker compose version > /dev/null 2>&1; then
+  if has podman && ! has podman-compose && [ -n "$(docker_compose)" ]; then
     if systemd_runs && systemctl --user --quiet is-active podman.socket; then healthy socket "Podman's socket is on"; else found socket.off; fi
   fi
 }

@@ -81,7 +81,7 @@ check_port() {
 }
 
 check_bindaddr() {
-  local file host bind folder
+  local file host bind folder instance
   folder=$(units_folder)
   while read -r file; do
     host=$(setting "$file" LLAMAPOD_HOST) bind=$(setting "$file" LLAMAPOD_BIND)
@@ -92,7 +92,8 @@ check_bindaddr() {
         ;;
     esac
     case $bind in '' | 127.* | localhost:* | '[::1]:'*) continue ;; esac
-    if ! grep -rqs 'LLAMAPOD_API_KEYS_FILE=' "$file" "$folder"/llamapod*; then
+    instance=$(basename "$file" .env)
+    if ! grep -rqs '^\(Environment=\)\{0,1\}LLAMAPOD_API_KEYS_FILE=' "$file" "$folder/llamapod@"{,"$instance"}.container{,.d}; then
       found bindaddr.open file "$file" bind "$bind" port "${bind##*:}"
       return
     fi

@@ -83,14 +83,13 @@ check_cgroup() {
     found cgroup.v1
     return
   fi
-  local mine uid
+  local mine uid controller what=''
   uid=$(id -u)
   mine=$(cat "$root/sys/fs/cgroup/user.slice/user-$uid.slice/user@$uid.service/cgroup.controllers" 2> /dev/null) || mine=''
-  if [[ " $mine " == *' memory '* && " $mine " == *' pids '* ]]; then
-    healthy cgroup "limits of memory and processes work"
-  else
-    found cgroup.not-delegated
-  fi
+  for controller in memory pids cpu; do
+    [[ " $mine " == *" $controller "* ]] || what+="${what:+, }$controller"
+  done
+  if [ -z "$what" ]; then healthy cgroup "limits of memory, processes and CPU time work"; else found cgroup.not-delegated what "$what"; fi
 }
 
 check_clock() {

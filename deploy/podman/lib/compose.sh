@@ -59,10 +59,12 @@ choose_compose() {
 
 # run_compose: starts it by compose, as start.sh was told. podman-compose waits for ever for what cannot start.
 run_compose() {
-  local settings=("LLAMAPOD_NAME=$name" "LLAMAPOD_BIND=127.0.0.1:$port" "LLAMAPOD_GPU=$gpu" "LLAMAPOD_IMAGE=$used_image"
+  local settings=("LLAMAPOD_NAME=$name" "LLAMAPOD_BIND=$bind:$port" "LLAMAPOD_GPU=$gpu" "LLAMAPOD_IMAGE=$used_image"
     "LLAMAPOD_START=$(kept_arguments)")
   [ -z "$model" ] || settings+=("LLAMAPOD_MODEL=$model")
+  [ -z "$allowed_hosts" ] || settings+=("LLAMAPOD_ALLOWED_HOSTS=$allowed_hosts")
   [ -z "$keys" ] || settings+=("LLAMAPOD_API_KEYS_FILE=$keys")
+  # shellcheck disable=SC2154 # start.sh's
   engine_call timeout "$wait" env "${settings[@]}" "${compose[@]}" "${compose_files[@]}" up -d --force-recreate
 }
 

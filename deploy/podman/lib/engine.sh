@@ -44,27 +44,30 @@ podman_limits_processes() {
   podman info --format '{{.Host.CgroupControllers}}' 2> /dev/null | grep -qw pids
 }
 
-# problem_of LOG COMMAND: what the engine's message in the file LOG is about, in one word.
+# problem_of MESSAGE: what the engine's message is about, in one word. $access is how the container was to get the GPU.
 problem_of() {
-  if grep -q 'unresolvable CDI devices\|CDI device injection failed\|could not select device driver\|nvidia-container-cli' "$1"; then
+  if grep -q 'unresolvable CDI devices\|CDI device injection failed\|could not select device driver\|nvidia-container-cli' <<< "$1"; then
     echo gpu
-  elif grep -qi 'image not known\|initializing source\|unable to.*pull\|unable to find image\|manifest unknown\|pull access denied' "$1"; then
+  elif grep -qi 'image not known\|initializing source\|unable to.*pull\|unable to find image\|manifest unknown\|pull access denied' <<< "$1"; then
     echo image
-  elif grep -q 'no secret with name' "$1"; then
+  elif grep -q 'no secret with name' <<< "$1"; then
     echo secret
-  elif grep -qi 'address already in use\|port is already allocated' "$1"; then
+  elif grep -qi 'address already in use\|port is already allocated' <<< "$1"; then
     echo port
-  elif grep -q 'already in use' "$1"; then
+  elif grep -q 'already in use' <<< "$1"; then
     echo name
-  elif [[ $2 == *"$gpu_device"* ]] && [ -n "$(missing_cdi_path)" ]; then
+  elif [ "${access:-none}" = cdi ] && [ -n "$(missing_cdi_path)" ]; then
     # What the engine says here depends on its runtime, and may not name the file.
     echo stale-gpu
-  elif grep -qi 'permission denied' "$1"; then
+  elif grep -qi 'permission denied' <<< "$1"; then
     echo permission
   else
     echo other
   fi
 }
+
+# for_engine: what image.sh has to be told, which builds with Podman unless said.
+for_engine() { [ "${engine:-podman}" = podman ] || echo " --engine $engine"; }
 
 # explain CODE PROBLEM: what a failure of the engine means, in words that say what to do.
 explain() {
@@ -77,7 +80,7 @@ explain() {
       say "The device specification in /etc/cdi names $(missing_cdi_path), which is gone, as after a driver update. Make it anew:"
       say "  sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml   (or: sudo systemctl restart nvidia-cdi-refresh)"
       ;;
-    image) say "The image is not here and cannot be fetched. Build it: deploy/podman/image.sh build" ;;
+    image) say "The image is not here and cannot be fetched. Build it: deploy/podman/image.sh build$(for_engine)" ;;
     secret) say "A secret is missing. Make it: podman secret create llamapod-keys FILE" ;;
     port) say "The port is taken: choose another with --port, or find who has it: ss -ltnp" ;;
     name) say "A container of that name exists: deploy/podman/complete-restart.sh replaces it." ;;
@@ -120,7 +123,7 @@ engine_call() {
   "$@" 2> "$log" > /dev/null || code=$?
   cat "$log" >&2
   if [ "$code" -ne 0 ]; then
-    problem=$(problem_of "$log" "$*")
+    problem=$(problem_of "$(cat "$log")")
     explain "$code" "$problem"
   fi
   rm -f "$log"

@@ -62,7 +62,7 @@ tell_gpu() {
   seen=$("$1" exec "$2" sh -c 'ls /dev/nvidia0 2> /dev/null || echo no /dev/nvidia0') || seen='no /dev/nvidia0'
   say "The GPU is not used: the container sees $seen, and runs $4."
   if [ "$seen" = /dev/nvidia0 ]; then
-    say "  Build the image for it (deploy/podman/image.sh build --target cuda), and see docs/podman/gpu.md."
+    say "  Build the image for it (deploy/podman/image.sh build --target cuda$(for_engine)), and see docs/podman/gpu.md."
   else
     say "  The engine lost it on the way in: deploy/podman/doctor.sh, docs/podman/gpu.md."
   fi

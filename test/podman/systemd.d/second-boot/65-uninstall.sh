@@ -8,7 +8,7 @@ listens() { ss --listening --tcp --numeric --no-header "sport = :8080 or sport =
 as_user $scripts/uninstall.sh
 if listens || as_user systemctl --user list-units --all --plain --no-legend 'llamapod*' | grep .; then exit 1; fi
 if as_user systemctl --user list-unit-files --no-legend 'llamapod*' | grep .; then exit 1; fi
-if find $guest_home/.config/systemd $units -name '*llamapod*' | grep .; then exit 1; fi
+if find $guest_home/.config/systemd $units -name '*llamapod*' ! -name 'llamapod@.container.d' | grep .; then exit 1; fi
 if as_user podman ps --all --quiet | grep .; then exit 1; fi
 as_user podman volume exists llamapod-main-data
 grep -x LLAMAPOD_MODEL=llamapod-demo-sv $guest_home/.config/llamapod/main.env
