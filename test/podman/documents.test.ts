@@ -5,11 +5,8 @@ import { after, before, describe, test } from "node:test";
 import { LlamapodClient } from "llamapod/client";
 import { CheckedSocket as WebSocket } from "../support/checked-socket.ts";
 import { until } from "../support/processes.ts";
-import { collectBlocks, parseBlocks } from "./fences.ts";
+import { collectBlocks, filledIn, parseBlocks } from "./fences.ts";
 import { asUser, buildEnvironment, podman, skip, systemPath } from "./podman.ts";
-
-/** What a reader puts in for the words that stand for something. */
-const placeholders = { NAME: "llamapod-demo-sv" };
 
 /** Its exit code speaks of the host: 1 has warnings, 3 lacks something. */
 const speaksOfTheHost = /^deploy\/podman\/doctor\.sh\b/;
@@ -23,9 +20,10 @@ const address = "http://127.0.0.1:8080";
 test("a fence with a label that nobody knows is refused", () => {
   assert.throws(() => parseBlocks("page.md", "```sh needs-luck\ntrue\n```\n"), /page\.md:2: nobody knows/);
   assert.throws(() => parseBlocks("page.md", "```console\ntrue\n```\n"), /nobody knows/);
-  assert.deepEqual(parseBlocks("page.md", "x\n\n```sh needs-systemd\n# why\na \\\n  b # c\n\nd\n```\n"), [
-    { place: "page.md:4", needs: "systemd", commands: ["a    b # c", "d"] },
-  ]);
+  assert.deepEqual(
+    parseBlocks("docs/page.md", "# A (b)\n\n```text\n# c\n```\n```sh needs-systemd\n# why\na \\\n  b # c\n\nd\n```\n"),
+    [{ place: "docs/page.md:7", anchor: "page.md#a-b", needs: "systemd", commands: ["a    b # c", "d"] }],
+  );
 });
 
 describe("every command of the documents", () => {
@@ -77,10 +75,7 @@ describe("the documents, command by command", { skip, timeout: 600_000 }, () => 
 });
 
 async function carryOut(written: string, environment: Readonly<Record<string, string>>): Promise<void> {
-  const command = Object.entries(placeholders).reduce(
-    (text, [word, value]) => text.replaceAll(new RegExp(`\\b${word}\\b`, "g"), value),
-    written,
-  );
+  const command = filledIn(written);
   const running = asUser(["bash", "-c", command], environment);
   if (staysThere.test(command)) {
     await answers();

@@ -50,6 +50,11 @@ make_root() {
   mkdir "$root/ci"
   cp -R deploy package.json package-lock.json "$root/ci/"
   cp -R test/podman/systemd.d "$root/ci/"
+  node dist/test/podman/write-fences.js "$root/ci/fences"
+  # For the commands of the pages: an administrator who asks for no password, and llamapod without Node.js, from the image.
+  chroot "$root" passwd --quiet --delete root
+  install /dev/stdin "$root/usr/local/bin/sudo" <<< $'#!/bin/sh\nexec su root -c "$*"'
+  install /dev/stdin "$root/usr/local/bin/npx" <<< $'#!/bin/sh\nshift\nexec podman run --rm --network=none localhost/llamapod:cpu "$@"'
   chroot "$root" chown -R "$guest:" "/home/$guest" /ci
   cat > "$root/etc/systemd/system/ci.service" << 'UNIT'
 [Unit]

@@ -1,4 +1,4 @@
-as_user $scripts/switch-model.sh llamapod-demo-sv --instance main
+# The page about units, from the first line to the last: it finds the instance, and leaves it with another model.
+fence quadlet.md#a-service-of-systemd
 grep -x LLAMAPOD_MODEL=llamapod-demo-sv $guest_home/.config/llamapod/main.env
-as_user $scripts/complete-restart.sh --instance main
 http /health/ready | grep '"model":"llamapod-demo-sv"'
