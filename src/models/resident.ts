@@ -5,7 +5,7 @@ import type { EndedEvent, Memory, StepEvent } from "../protocol/runner.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { Job } from "./job.ts";
 import { larger } from "./memory/memory.ts";
-import type { RunnerView } from "./plan.ts";
+import type { RunnerView } from "./plan-view.ts";
 import type { Runner } from "./runner.ts";
 import { isLeaving, type RunnerState } from "./runner-state.ts";
 
