@@ -17,6 +17,10 @@ export interface FakeMachine {
   freeVideoMemory: number;
   /** What the estimates of some models wait for, by path. */
   readonly hanging: ReadonlyMap<string, Promise<void>>;
+  /** What some models take beyond their estimate, by path, in bytes. */
+  readonly surplus: ReadonlyMap<string, number>;
+  /** A runner has been told to load. */
+  loading(): void;
 }
 
 /** A runner without a process: it does what the test says, when the test says it. Of models it knows the size, their path. */
@@ -30,6 +34,7 @@ export class FakeRunner implements Runner {
   readonly estimates: string[] = [];
   model: string | undefined;
   #size = 0;
+  #surplus = 0;
   #state: RunnerState = { name: "starting" };
   #user: RunnerUser;
   #exit: () => void = () => undefined;
@@ -52,7 +57,7 @@ export class FakeRunner implements Runner {
     return !hasEnded(this.#state);
   }
 
-  /** What it holds, or is about to, in bytes. */
+  /** What it holds, in bytes, or is expected to. */
   get memory(): number {
     return this.isThere && this.model !== undefined ? this.#size : 0;
   }
@@ -68,7 +73,9 @@ export class FakeRunner implements Runner {
   load(modelId: string, { path }: LoadCommand, user: RunnerUser): void {
     this.model = modelId;
     this.#size = sizeOf(path);
+    this.#surplus = this.#machine.surplus.get(path) ?? 0;
     this.#user = user;
+    this.#machine.loading();
   }
 
   send(command: RunnerCommand): void {
@@ -104,10 +111,11 @@ export class FakeRunner implements Runner {
   }
 
   /** @param takes memory, in mebibytes, if not as much as estimated */
-  becomeReady(takes = this.#size / mebibyte): void {
+  becomeReady(takes = (this.#size + this.#surplus) / mebibyte): void {
     this.beginLoading(1);
     this.enter({ name: "warming" });
-    const memory = this.#placed(takes * mebibyte);
+    this.#size = takes * mebibyte;
+    const memory = this.#placed(this.#size);
     this.enter({ name: "ready", model: { contextSize: 100, slots: 1, backend: "cpu", threads: 1, memory, template: "" } });
   }
 

@@ -24,6 +24,8 @@ export interface Fate {
 export interface WorldModel {
   /** In mebibytes. */
   readonly size: number;
+  /** What it takes beyond that. */
+  readonly surplus?: number;
   readonly aliases?: readonly string[];
 }
 
@@ -68,6 +70,9 @@ export class PoolWorld implements Disposable, FakeMachine {
   /** What requests wait for before they find their model. */
   catalogueIsRead: Promise<void> = Promise.resolve();
   readonly hanging = new Map<string, Promise<void>>();
+  readonly surplus = new Map<string, number>();
+  /** The most that has been taken, in bytes, when a model was told to load as much as it is expected to take. */
+  mostPlanned = 0;
   readonly #entries = new Map<string, CatalogueEntry>();
   readonly metrics = new Metrics("0", "0");
   #now = 1;
@@ -102,11 +107,12 @@ export class PoolWorld implements Disposable, FakeMachine {
   }
 
   /** Puts a model into the catalogue, or another definition of it. */
-  add(id: string, { size, aliases = [] }: WorldModel, definition: ModelDefinition = {}): CatalogueEntry {
+  add(id: string, { size, surplus = 0, aliases = [] }: WorldModel, definition: ModelDefinition = {}): CatalogueEntry {
     const known = this.#entries.get(id);
     const header = known?.header ?? { architecture: "llama", fileBytes: size * mebibyte, metadata: new Map(), tensorCount: 0 };
     const source = { folder: "/", isBuiltIn: false };
     const path = `${size}-${id}`;
+    this.surplus.set(path, surplus * mebibyte);
     const file = { source, fileName: path, stem: id, paths: [path], changedAtMs: 0, stamp: "" };
     const entry = { id, aliases, path, file, header, definition, isBuiltIn: false };
     this.#entries.set(id, entry);
@@ -147,6 +153,13 @@ export class PoolWorld implements Disposable, FakeMachine {
     let release = (): void => undefined;
     this.hanging.set(path, new Promise((resolve) => (release = resolve)));
     return { release: () => release() };
+  }
+
+  loading(): void {
+    this.mostPlanned = Math.max(
+      this.mostPlanned,
+      this.runners.reduce((sum, { memory }) => sum + memory, 0),
+    );
   }
 
   /** The one runner of a model. */

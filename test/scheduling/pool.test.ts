@@ -353,6 +353,17 @@ test("a machine that can start no process fails the start, and is tried again", 
   await world.ready("a");
 });
 
+test("a model that takes more than was expected holds it until it has left", async () => {
+  using world = new PoolWorld({ a: { size: 4, surplus: 1 }, b: 5 }, { memoryBudget: 9 * mebibyte });
+  await world.estimateAll();
+  const a = await world.serve("a");
+  world.pool.switchTo(world.entry("b"));
+  await world.flush();
+  assert.deepEqual(world.states, { a: "draining" });
+  a.leave();
+  await world.ready("b");
+});
+
 test("a load takes the place of idle models only", async () => {
   using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * 2 ** 20 });
   await world.estimateAll();
