@@ -412,6 +412,17 @@ test("the active model has its room although its first start has failed", async 
   await world.ready("a");
 });
 
+test("an active model that is pinned, too, has its room once while it is tried again", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 8 * mebibyte, pinned: ["a"], preload: ["b"] });
+  const { release } = world.hang("4-b");
+  world.pool.open(world.entry("a"));
+  const first = await world.runner("a");
+  first.beginLoading();
+  first.die();
+  release();
+  await world.ready("b");
+});
+
 test("a model that was loaded again after its runner had died is as well as before when it makes room", async () => {
   using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
   await world.estimateAll();
