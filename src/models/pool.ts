@@ -243,7 +243,7 @@ export class Pool {
 
   #tell(): void {
     this.#operator.progressed(this.#board.progress());
-    this.#waiting.tellPositions(this.#residents.all, (modelId) => this.#loads.isEstimating(modelId));
+    this.#waiting.tellPositions(this.#residents.all, (modelId) => this.#loads.mayStart(modelId));
   }
 
   #isRoomForSpare(): boolean {

@@ -3,7 +3,7 @@ import { mock } from "node:test";
 import { Metrics } from "../../src/health/metrics/metrics.ts";
 import type { CatalogueEntry } from "../../src/models/catalogue.ts";
 import type { ModelDefinition } from "../../src/models/catalogue/definition.ts";
-import type { JobObserver } from "../../src/models/job.ts";
+import type { JobObserver, QueueReason } from "../../src/models/job.ts";
 import { Pool, type PoolSettings } from "../../src/models/pool.ts";
 import type { LlamapodError } from "../../src/protocol/errors.ts";
 import { silent } from "../support/service.ts";
@@ -18,6 +18,8 @@ export interface Fate {
   readonly askedAt: number;
   model: string;
   startedAt: number | undefined;
+  /** What it was told last that it waits for. */
+  waitsFor: QueueReason | undefined;
   readonly endings: (LlamapodError | "finished")[];
 }
 
@@ -191,6 +193,7 @@ export class PoolWorld implements Disposable, FakeMachine {
       askedAt: this.#now,
       model: modelId,
       startedAt: undefined,
+      waitsFor: undefined,
       endings: [],
     };
     this.pool.submit(
@@ -262,7 +265,9 @@ export class PoolWorld implements Disposable, FakeMachine {
       assigned: (modelId) => {
         fate.model = modelId;
       },
-      queued: () => undefined,
+      queued: (_, reason) => {
+        fate.waitsFor = reason;
+      },
       started: () => {
         fate.startedAt = this.#now;
       },
