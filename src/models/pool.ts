@@ -313,9 +313,8 @@ export class Pool {
         this.#board.announce(id);
         this.#settle();
       },
-      loaded: ({ entry, runner }, { memory }) => {
-        // What it holds of an earlier model would be learnt as this one's.
-        if (!this.#spares.hasBeenUsed(runner)) this.#estimates.learn(entry, memory);
+      loaded: ({ entry }, model) => {
+        this.#estimates.learn(entry, model);
         this.#loads.backoffs.get(entry.id)?.loaded();
         this.#keeping.settled(entry.id);
       },

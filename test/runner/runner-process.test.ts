@@ -17,6 +17,9 @@ import { hostileFile } from "../fixtures/hostile.ts";
 import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
 import { silent } from "../support/service.ts";
 
+/** By how much a process of Node.js differs from one time to the next. */
+const heapNoise = 16 * 2 ** 20;
+
 let folder: string;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "llamapod-runner-"));
@@ -36,6 +39,7 @@ async function start(
   silenceMs?: number,
   described = path,
   onStep: (step: StepEvent) => void = () => undefined,
+  beforeLoad: (runner: RunnerProcess) => Promise<void> = () => Promise.resolve(),
 ): Promise<Watched> {
   const states: RunnerState["name"][] = [];
   const changes = new EventTarget();
@@ -61,6 +65,7 @@ async function start(
     const template = metadataString(header, "tokenizer.chat_template");
     runner.load("tiny", { type: "load", path: file, ...settings, template, vocabularySize: vocabularySize(header) }, observer);
   };
+  await beforeLoad(runner);
   await load(path, described);
   const until = async (name: RunnerState["name"]) => {
     while (runner.state.name !== name) await once(changes, "change");
@@ -102,6 +107,24 @@ test("a runner that has given its model up holds its memory no more, and loads a
   await runner.stop(10_000);
   const life = ["loading", "warming", "ready"];
   assert.deepEqual(states, ["prepared", ...life, "unloading", "prepared", ...life, "draining", "stopped"]);
+});
+
+test("a runner tells what it holds of an estimate apart from what its model takes", async () => {
+  const [small, large] = [await tinyModel("gpt2"), await tinyModel("qwen2")];
+  const loaded = async (watched: Watched) => {
+    const state = await watched.until("ready");
+    await watched.runner.stop(10_000);
+    return state.name === "ready" ? state.model : assert.fail(state.name);
+  };
+  const fresh = await loaded(await start(small));
+  const header = await readGgufHeader(large);
+  const used = await start(small, undefined, small, undefined, async (runner) => {
+    const shape = { path: large, contextSize: 512, slots: 2, batchSize: 512, vocabularySize: vocabularySize(header) };
+    await runner.estimate({ type: "estimate", ...shape });
+  });
+  const { memory, residue } = await loaded(used);
+  const difference = memory.ram - residue - fresh.memory.ram;
+  assert.ok(residue > heapNoise && Math.abs(difference) < heapNoise, JSON.stringify({ fresh, memory, residue }));
 });
 
 test("a runner that is killed has failed, and says by what", async () => {

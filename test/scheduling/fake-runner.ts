@@ -110,13 +110,17 @@ export class FakeRunner implements Runner {
     this.enter({ name: "loading", progress });
   }
 
-  /** @param takes memory, in mebibytes, if not as much as estimated */
-  becomeReady(takes = (this.#size + this.#surplus) / mebibyte): void {
+  /**
+   * @param takes memory, in mebibytes, if not as much as estimated
+   * @param residue what of this it held already, in mebibytes
+   */
+  becomeReady(takes = (this.#size + this.#surplus) / mebibyte, residue = 0): void {
     this.beginLoading(1);
     this.enter({ name: "warming" });
     this.#size = takes * mebibyte;
     const memory = this.#placed(this.#size);
-    this.enter({ name: "ready", model: { contextSize: 100, slots: 1, backend: "cpu", threads: 1, memory, template: "" } });
+    const model = { contextSize: 100, slots: 1, backend: "cpu", threads: 1, memory, residue: residue * mebibyte, template: "" };
+    this.enter({ name: "ready", model });
   }
 
   /** What leaves is gone. */

@@ -177,6 +177,11 @@ export class PoolWorld implements Disposable, FakeMachine {
     return this.runners.filter((runner) => runner.model === id && runner.isThere);
   }
 
+  /** Runners without a model. */
+  get spares(): FakeRunner[] {
+    return this.runners.filter(({ isThere, model }) => isThere && model === undefined);
+  }
+
   /** What each model's runners do. */
   get states(): Record<string, string> {
     const there = this.runners.filter(({ model, isThere }) => isThere && model !== undefined);

@@ -337,10 +337,20 @@ test("what a runner keeps of an earlier model is not held to be the new one's", 
   b.leave();
   const reused = [fresh, b].find(({ model, isThere }) => model === "a" && isThere);
   assert.ok(reused !== undefined, "a runner is used again");
-  reused.becomeReady(100);
-  reused.leave();
+  reused.becomeReady(100, 98);
   const { needed } = await world.pool.forecast(world.entry("a"));
-  assert.equal(needed.ram, 4 * 2 ** 20);
+  assert.equal(needed.ram, 4 * mebibyte);
+});
+
+test("what a runner keeps of an estimate is not held to be the model's, what the model takes beyond its estimate is", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { warmSpare: "on" });
+  await world.estimateAll();
+  world.pool.open(world.entry("a"));
+  const estimator = await world.runner("a");
+  assert.deepEqual(estimator.estimates, ["4-a", "4-b"]);
+  estimator.becomeReady(55, 50);
+  const { needed } = await world.pool.forecast(world.entry("a"));
+  assert.equal(needed.ram, 5 * mebibyte);
 });
 
 test("a machine that can start no process fails the start, and is tried again", async () => {
@@ -521,10 +531,16 @@ test("one client cannot take every place in the queue", async () => {
 test("a spare stands by only where there is room for it beside the models", async () => {
   using world = new PoolWorld({ a: 400 }, { warmSpare: "on", memoryBudget: 420 * 2 ** 20 });
   await world.serve("a");
-  assert.deepEqual(
-    world.runners.filter(({ isThere, model }) => isThere && model === undefined),
-    [],
-  );
+  assert.equal(world.spares.length, 0);
+});
+
+test("a spare does not stay when a model needs its room", async () => {
+  using world = new PoolWorld({ a: { size: 300, surplus: 100 } }, { warmSpare: "on", memoryBudget: 420 * mebibyte });
+  world.pool.open(world.entry("a"));
+  await world.runner("a");
+  assert.equal(world.spares.length, 1);
+  await world.ready("a");
+  assert.equal(world.spares.length, 0);
 });
 
 test("a load tells how far it has got, in bytes of the file", async () => {

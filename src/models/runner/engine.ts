@@ -37,7 +37,7 @@ export interface ControlToken {
   readonly stripsRight: boolean;
 }
 
-type EngineInfo = Omit<LoadedModel, "template" | "memory">;
+type EngineInfo = Omit<LoadedModel, "template" | "memory" | "residue">;
 
 /** A loaded model with its slots: everything the step loop asks of llama.cpp, and nothing else. */
 export class Engine {
