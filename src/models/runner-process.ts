@@ -68,8 +68,9 @@ export class RunnerProcess {
   /** Its lines have a level of their own. */
   #engineLog: Logger;
   #observer: RunnerObserver;
+  /** Called when it has ended, too: what listened to `exited` would pile up in a runner that is used again and again. */
   #onUnloaded: () => void = () => undefined;
-  #onEstimated: (memory: Memory) => void = () => undefined;
+  #onEstimated: (memory: Memory | undefined) => void = () => undefined;
   readonly #lastLines: string[] = [];
   readonly #watchdog: NodeJS.Timeout;
   readonly #silence: SilenceLimits;
@@ -125,11 +126,11 @@ export class RunnerProcess {
 
   /** How much memory a model would take. @throws {RunnerFailure} when the runner refuses it or dies of it */
   async estimate(command: EstimateCommand): Promise<Memory> {
-    const estimated = new Promise<Memory>((resolve) => {
+    const estimated = new Promise<Memory | undefined>((resolve) => {
       this.#onEstimated = resolve;
     });
     this.#ask(command);
-    const memory = await Promise.race([estimated, this.exited]);
+    const memory = hasEnded(this.#state) ? undefined : await estimated;
     if (memory !== undefined) return memory;
     const { cause, refused } = this.#state.name === "failed" ? this.#state : { cause: "the runner was stopped", refused: false };
     throw new RunnerFailure(cause, refused);
@@ -172,7 +173,7 @@ export class RunnerProcess {
     });
     this.send({ type: "unload" });
     const deadline = setTimeout(() => this.#child.kill("SIGKILL"), graceMs);
-    await Promise.race([unloaded, this.exited]);
+    if (!hasEnded(this.#state)) await unloaded;
     clearTimeout(deadline);
   }
 
@@ -233,6 +234,8 @@ export class RunnerProcess {
     const refused = this.#refusal !== undefined;
     const exit = this.#exitReason(signal);
     this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused, exit });
+    this.#onUnloaded();
+    this.#onEstimated(undefined);
   }
 
   #exitReason(signal: NodeJS.Signals | null): ExitReason {

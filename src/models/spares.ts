@@ -106,20 +106,21 @@ export class Spares {
   }
 
   #spawn(): Runner {
-    return this.#startRunner({
+    const runner = this.#startRunner({
       stateChanged: ({ state }) => {
         if (state.name === "prepared") this.#onPrepared(state.freeVideoMemory);
       },
       stepped: () => undefined,
       beat: () => undefined,
     });
+    void runner.exited.then(() => {
+      this.#forget(runner);
+    });
+    return runner;
   }
 
   #keep(runner: Runner): void {
     this.#standingBy = [...this.#standingBy, runner];
-    void runner.exited.then(() => {
-      this.#forget(runner);
-    });
   }
 
   #dismiss(runner: Runner): void {

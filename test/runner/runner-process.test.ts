@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, mock, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { metadataString, readGgufHeader, vocabularySize } from "../../src/models/gguf/header.ts";
 import { RunnerProcess } from "../../src/models/runner-process.ts";
@@ -107,6 +107,23 @@ test("a runner that has given its model up holds its memory no more, and loads a
   await runner.stop(10_000);
   const life = ["loading", "warming", "ready"];
   assert.deepEqual(states, ["prepared", ...life, "unloading", "prepared", ...life, "draining", "stopped"]);
+});
+
+test("what a runner has done leaves nothing behind that waits for its end", async () => {
+  const path = await tinyModel("gpt2");
+  const shape = { path, contextSize: 512, slots: 2, batchSize: 512, vocabularySize: vocabularySize(await readGgufHeader(path)) };
+  const { runner, until, load } = await start(path);
+  const listening = mock.method(runner.exited, "then").mock;
+  for (let turn = 0; turn < 2; turn++) {
+    await until("ready");
+    await runner.unload(30_000);
+    await runner.estimate({ type: "estimate", ...shape });
+    await load(path);
+  }
+  const listeners = listening.callCount();
+  await until("ready");
+  await runner.stop(10_000);
+  assert.equal(listeners, 0);
 });
 
 test("a runner tells what it holds of an estimate apart from what its model takes", async () => {

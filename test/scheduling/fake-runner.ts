@@ -28,6 +28,8 @@ export class FakeRunner implements Runner {
   readonly pid = undefined;
   readonly statistics = { busySlots: 0, cachedTokens: 0 };
   readonly exited: Promise<void>;
+  /** The same, for itself: who listens to the other one can be counted. */
+  readonly #gone: Promise<void>;
   /** What it was told to generate and has not ended. */
   readonly running = new Map<string, GenerateCommand>();
   readonly cancelled = new Set<string>();
@@ -44,9 +46,10 @@ export class FakeRunner implements Runner {
   constructor(user: RunnerUser, machine: FakeMachine) {
     this.#user = user;
     this.#machine = machine;
-    this.exited = new Promise((resolve) => {
+    this.#gone = new Promise((resolve) => {
       this.#exit = resolve;
     });
+    this.exited = this.#gone.then(() => undefined);
   }
 
   get state(): RunnerState {
@@ -65,7 +68,7 @@ export class FakeRunner implements Runner {
   async estimate({ path }: EstimateCommand): Promise<Memory> {
     this.prepare();
     this.estimates.push(path);
-    await Promise.race([this.exited, this.#machine.hanging.get(path)]);
+    await Promise.race([this.#gone, this.#machine.hanging.get(path)]);
     if (!this.isThere) throw new RunnerFailure("it has died", false);
     return this.#placed(sizeOf(path));
   }
@@ -86,7 +89,7 @@ export class FakeRunner implements Runner {
   async stop(): Promise<void> {
     this.enter({ name: "draining" });
     if (this.model === undefined) this.leave();
-    await this.exited;
+    await this.#gone;
   }
 
   async unload(): Promise<void> {
@@ -94,7 +97,7 @@ export class FakeRunner implements Runner {
       this.#unloaded = resolve;
     });
     this.enter({ name: "unloading" });
-    await Promise.race([unloaded, this.exited]);
+    await Promise.race([unloaded, this.#gone]);
   }
 
   kill(): void {

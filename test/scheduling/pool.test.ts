@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { mebibyte, PoolWorld } from "./pool-world.ts";
 
 test("a model that is unloaded goes as soon as it does not work, and comes back for whoever waits", async () => {
@@ -541,6 +541,20 @@ test("a spare does not stay when a model needs its room", async () => {
   assert.equal(world.spares.length, 1);
   await world.ready("a");
   assert.equal(world.spares.length, 0);
+});
+
+test("models that take turns in two runners leave nothing behind that waits for the runners' end", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { warmSpare: "on", maxResident: 1 });
+  await world.estimateAll();
+  await world.serve("a");
+  const listeners = world.runners.map(({ exited }) => mock.method(exited, "then").mock);
+  for (const [from, to] of ["ab", "ba", "ab"]) {
+    const operation = world.pool.switchTo(world.entry(to ?? ""));
+    (await world.runner(from ?? "")).leave();
+    await world.ready(to ?? "");
+    assert.equal(operation.status.state, "done");
+  }
+  assert.deepEqual([world.runners.length, listeners.map((listener) => listener.callCount())], [2, [0, 0]]);
 });
 
 test("a load tells how far it has got, in bytes of the file", async () => {
