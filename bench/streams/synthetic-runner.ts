@@ -53,7 +53,7 @@ process.on("message", (message) => {
       send({ type: "ready", model: { contextSize, slots, backend: "cpu", threads: 1, memory, residue: 0, template: "none" } });
       setInterval(tick, 1_000 / tokensPerSecond);
       setInterval(() => {
-        send({ type: "heartbeat", statistics: { busySlots: answers.size, cachedTokens: 0 }, loopDelays: [] });
+        send({ type: "heartbeat", statistics: { busySlots: answers.size, cachedTokens: 0 }, computingMs: 0, loopDelays: [] });
       }, 1_000);
       break;
     }

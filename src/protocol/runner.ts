@@ -149,6 +149,8 @@ export const runnerEvent = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("heartbeat"),
     statistics: slotStatistics,
+    /** How long the batch under way has taken until now, in milliseconds; 0 where none is. */
+    computingMs: z.number().min(0),
     /** How late timers have fired since the last one, in seconds each. */
     loopDelays: z.array(z.number()),
   }),

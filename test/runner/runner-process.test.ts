@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, mock, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { metadataString, readGgufHeader, vocabularySize } from "../../src/models/gguf/header.ts";
-import { RunnerProcess } from "../../src/models/runner-process.ts";
+import { defaultSilence, RunnerProcess } from "../../src/models/runner-process.ts";
 import { transition, type RunnerState } from "../../src/models/runner-state.ts";
 import { runnerEvent, type EndedEvent, type GenerateCommand, type StepEvent } from "../../src/protocol/runner.ts";
 import { greedy } from "../engine/loaded.ts";
@@ -57,7 +57,7 @@ async function start(
     { gpu: "off", threads: 1 },
     silent,
     observer,
-    silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs },
+    silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs, computing: silenceMs },
   );
   const load = async (file: string, fileDescribed = file) => {
     const header = await readGgufHeader(fileDescribed);
@@ -156,6 +156,29 @@ test("a runner that does not answer any more is killed", async () => {
   await until("ready");
   process.kill(runner.pid ?? 0, "SIGSTOP");
   assert.match(causeOf(await until("failed")), /stopped answering while ready/);
+});
+
+test("a runner that gets no further with a batch is killed, although it says that it lives", { timeout: 30_000 }, async () => {
+  const path = await tinyModel("gpt2");
+  const ended = new EventTarget();
+  const observer = {
+    stateChanged: () => ended.dispatchEvent(new Event("change")),
+    stepped: () => ended.dispatchEvent(new Event("step")),
+    beat: () => undefined,
+  };
+  // Every batch takes longer than nothing.
+  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, computing: 0 });
+  const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: vocabularySize(await readGgufHeader(path)) };
+  runner.load("tiny", { type: "load", path, ...shape }, observer);
+  const isReady = () => runner.state.name === "ready";
+  while (!isReady()) await once(ended, "change");
+  const rest = { cacheScope: "", sampling: greedy, stop: [], ignoreEndOfTurn: true, generated: [], maxTokens: 400 };
+  for (let asked = 0; isReady(); asked++) {
+    const id = `${asked}`;
+    runner.send({ type: "generate", id, requestId: id, prompt: { kind: "text", text: "Once upon a time" }, ...rest });
+    await Promise.race([once(ended, "step"), runner.exited]);
+  }
+  assert.match(causeOf(runner.state), /stopped computing while ready/);
 });
 
 test("a runner says that it lives before it has a model, too", async () => {

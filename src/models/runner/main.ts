@@ -117,7 +117,8 @@ function beat(): void {
     due = now + loopCheckMs;
   }, loopCheckMs);
   setInterval(() => {
-    send({ type: "heartbeat", statistics: serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 }, loopDelays });
+    const statistics = serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 };
+    send({ type: "heartbeat", statistics, computingMs: serving?.engine.computingMs ?? 0, loopDelays });
     loopDelays = [];
   }, heartbeatMs);
 }
