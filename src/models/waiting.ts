@@ -38,8 +38,9 @@ export class Waiting {
     throw new LlamapodError("queue_share_exceeded", message, { retryAfterMs: this.#passMs(own) });
   }
 
-  /** A job has ended: so long do they take. */
-  served({ servedMs }: Job): void {
+  /** A job has ended: so long do they take. One that was refused, or was cancelled before it had anything, says nothing of that. */
+  served({ servedMs, usage }: Job): void {
+    if (usage.completion_tokens === 0) return;
     this.#jobMs += jobSmoothing * (servedMs - this.#jobMs);
   }
 

@@ -162,6 +162,12 @@ export class FakeRunner implements Runner {
     this.#step({ ended: [{ outcome: "finished", id, reason }] });
   }
 
+  /** It cannot answer that. */
+  fail(id: string): void {
+    this.running.delete(id);
+    this.#step({ ended: [{ outcome: "failed", id, code: "context_length_exceeded", message: "too long" }] });
+  }
+
   enter(to: RunnerState): void {
     const next = transition(this.#state, to);
     if (next === undefined) return;

@@ -280,6 +280,20 @@ test("Retry-After is what the queue takes, not what waiting in it has taken", as
   );
 });
 
+test("requests that are refused at once do not shorten Retry-After", async () => {
+  using world = new PoolWorld({ a: 1 }, { maxQueue: 20 });
+  const runner = await world.serve("a");
+  for (let asked = 0; asked < 21; asked++) world.ask("a");
+  for (let refused = 0; refused < 20; refused++) {
+    runner.fail([...runner.running.keys()][0] ?? "");
+    world.ask("a");
+  }
+  assert.throws(
+    () => world.ask("a"),
+    (error: { retryAfterMs: number }) => error.retryAfterMs === 100_000,
+  );
+});
+
 test("what fits beside all others is started although somebody before it has to wait for room", async () => {
   using world = new PoolWorld({ a: 4, b: 8, c: 2 }, { memoryBudget: 10 * 2 ** 20 });
   await world.estimateAll();
