@@ -13,8 +13,10 @@ import type {
 const mebibyte = 2 ** 20;
 
 export interface FakeMachine {
-  /** In bytes; models are on the GPU where there is any. */
-  freeVideoMemory: number;
+  /** Of a GPU that is none, in bytes; models are on it where there is any. */
+  readonly videoMemory: number;
+  /** What its models have left of that. */
+  readonly freeVideoMemory: number;
   /** What the estimates of some models wait for, by path. */
   readonly hanging: ReadonlyMap<string, Promise<void>>;
   /** What some models take beyond their estimate, by path, in bytes. */
@@ -176,7 +178,7 @@ export class FakeRunner implements Runner {
   }
 
   #placed(bytes: number): Memory {
-    return this.#machine.freeVideoMemory > 0 ? { ram: 0, vram: bytes } : { ram: bytes, vram: 0 };
+    return this.#machine.videoMemory > 0 ? { ram: 0, vram: bytes } : { ram: bytes, vram: 0 };
   }
 
   #step(step: Partial<StepEvent>): void {

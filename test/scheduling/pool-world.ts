@@ -66,7 +66,7 @@ export class PoolWorld implements Disposable, FakeMachine {
   readonly runners: FakeRunner[] = [];
   readonly fates = new Map<string, Fate>();
   readonly log: string[] = [];
-  freeVideoMemory = 0;
+  videoMemory = 0;
   /** Thrown by the next attempts to start a process. */
   forkErrors: Error[] = [];
   /** What requests wait for before they find their model. */
@@ -102,6 +102,11 @@ export class PoolWorld implements Disposable, FakeMachine {
       this.runners.push(runner);
       return runner;
     });
+  }
+
+  get freeVideoMemory(): number {
+    const loaded = this.runners.filter(({ state }) => state.name === "ready");
+    return Math.max(0, this.videoMemory - loaded.reduce((sum, { memory }) => sum + memory, 0));
   }
 
   get now(): number {

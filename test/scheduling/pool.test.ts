@@ -523,7 +523,7 @@ test("a long prompt that has been read is worth a while of answering before it i
 test("GPU memory that a load has not taken yet is not counted twice", async () => {
   using world = new PoolWorld({ a: 4, b: 4 }, { warmSpare: "on" });
   const free = 100 * 2 ** 20;
-  world.freeVideoMemory = free;
+  world.videoMemory = free;
   await world.estimateAll();
   world.pool.open(world.entry("a"));
   (await world.runner("a")).beginLoading();
