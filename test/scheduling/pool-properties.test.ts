@@ -7,8 +7,16 @@ import { LlamapodError } from "../../src/protocol/errors.ts";
 import type { FakeRunner } from "./fake-runner.ts";
 import { mebibyte, PoolWorld } from "./pool-world.ts";
 
+/** In mebibytes: half of what a spare takes. */
+const unit = 32;
+
 /** Some take more than they are expected to. */
-const models = { a: { size: 4, surplus: 3 }, b: 3, c: { size: 2, surplus: 2 }, d: 9 };
+const models = {
+  a: { size: 4 * unit, surplus: 3 * unit },
+  b: 3 * unit,
+  c: { size: 2 * unit, surplus: 2 * unit },
+  d: 9 * unit,
+};
 const modelId = fc.constantFrom(...Object.keys(models));
 /** Chooses among what there is at the time. */
 const which = fc.nat({ max: 1_000 });
@@ -25,7 +33,10 @@ const happening = fc.oneof(
   },
   { weight: 6, arbitrary: fc.record({ type: fc.constantFrom("end" as const, "produce" as const), which }) },
   { weight: 8, arbitrary: fc.record({ type: fc.constant("progress" as const), which }) },
-  { weight: 2, arbitrary: fc.record({ type: fc.constantFrom("crash" as const, "refuse" as const), which }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constantFrom("crash" as const, "refuse" as const, "kill-spare" as const), which }),
+  },
   { weight: 3, arbitrary: fc.record({ type: fc.constantFrom("switch" as const, "load" as const, "unload" as const), modelId }) },
   { weight: 2, arbitrary: fc.record({ type: fc.constantFrom("cancel" as const, "call-off" as const), which }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("wait" as const), ms: fc.nat({ max: 8_000 }) }) },
@@ -33,7 +44,7 @@ const happening = fc.oneof(
 );
 
 const settings = fc.record({
-  memoryBudget: fc.integer({ min: 4, max: 12 }).map((size) => size * mebibyte),
+  memoryBudget: fc.integer({ min: 4, max: 12 }).map((size) => size * unit * mebibyte),
   maxResident: fc.integer({ min: 1, max: 3 }),
   slots: fc.integer({ min: 1, max: 3 }),
   idleUnloadSeconds: fc.constantFrom(0, 2),
@@ -41,6 +52,7 @@ const settings = fc.record({
   maxQueue: fc.constantFrom(5, 256),
   pinned: fc.constantFrom<readonly string[]>([], ["c"]),
   preload: fc.constantFrom<readonly string[]>([], ["b"]),
+  warmSpare: fc.constantFrom("on" as const, "off" as const),
 });
 
 type Happening = typeof happening extends fc.Arbitrary<infer Value> ? Value : never;
@@ -91,6 +103,9 @@ function happen(world: PoolWorld, event: Happening, operations: Operation[]): vo
       break;
     case "crash":
       there[event.which % there.length]?.die();
+      break;
+    case "kill-spare":
+      world.spares[event.which % world.spares.length]?.die();
       break;
     case "refuse":
       there.find(({ state }) => state.name === "loading")?.refuse();

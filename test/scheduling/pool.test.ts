@@ -548,6 +548,20 @@ test("a spare stands by only where there is room for it beside the models", asyn
   assert.equal(world.spares.length, 0);
 });
 
+test("a spare that is killed is replaced, and the next load has the new one", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 }, { warmSpare: "on" });
+  await world.estimateAll();
+  await world.serve("a");
+  const [killed] = world.spares;
+  killed?.die();
+  await world.flush();
+  world.end(world.ask("a"));
+  const [spare, ...others] = world.spares;
+  assert.ok(killed !== undefined && spare !== undefined && spare !== killed && others.length === 0);
+  world.ask("b");
+  assert.equal(await world.runner("b"), spare);
+});
+
 test("a spare does not stay when a model needs its room", async () => {
   using world = new PoolWorld({ a: { size: 300, surplus: 100 } }, { warmSpare: "on", memoryBudget: 420 * mebibyte });
   world.pool.open(world.entry("a"));
