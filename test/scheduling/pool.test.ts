@@ -463,6 +463,20 @@ test("a model that was loaded again after its runner had died is as well as befo
   assert.equal(world.pool.models.find(({ id }) => id === "a")?.state, "available");
 });
 
+test("a request that names a model leaves the active one as it was", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
+  await world.estimateAll();
+  const a = await world.serve("a");
+  const job = world.ask("b");
+  await world.pass(5_001);
+  a.leave();
+  await world.ready("b");
+  assert.equal(world.pool.activeModel, "a");
+  world.end(job);
+  const unnamed = world.ask();
+  assert.deepEqual([world.pool.activeModel, world.fates.get(unnamed)?.model], ["a", "a"]);
+});
+
 test("an estimate that hangs delays no other", async () => {
   using world = new PoolWorld({ a: 1, b: 1 });
   world.hang("1-a");
