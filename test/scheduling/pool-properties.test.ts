@@ -227,3 +227,31 @@ test("however many models take turns, and whatever they answer, each has its tur
     { numRuns: 30 },
   );
 });
+
+test("whatever is to be preloaded, and in whichever order things come, the active model is loaded", async () => {
+  const coming = fc.oneof(
+    fc.record({ type: fc.constantFrom("estimated" as const, "progress" as const, "crash" as const), which }),
+    fc.record({ type: fc.constant("wait" as const), which: fc.nat({ max: 2_000 }) }),
+  );
+  const preload = fc.shuffledSubarray(["b", "c", "d"]);
+  const budgetUnits = fc.integer({ min: 4, max: 12 });
+  await fc.assert(
+    fc.asyncProperty(budgetUnits, preload, fc.array(coming, { maxLength: 30 }), async (units, chosen, script) => {
+      const sizes = { a: 4, b: 3, c: 2, d: 1 };
+      using world = new PoolWorld(sizes, { memoryBudget: units * mebibyte, preload: chosen });
+      const unknown = Object.entries(sizes).map(([id, size]) => world.hang(`${size}-${id}`));
+      world.pool.open(world.entry("a"));
+      for (const { type, which: chosenOne } of script) {
+        const there = world.runners.filter(({ isThere, model }) => isThere && model !== undefined);
+        if (type === "estimated") unknown[chosenOne % unknown.length]?.release();
+        if (type === "progress") progress(there[chosenOne % there.length]);
+        if (type === "crash") there.find(({ state }) => state.name === "loading")?.die();
+        await world.pass(type === "wait" ? chosenOne : 0);
+      }
+      for (const { release } of unknown) release();
+      await runToTheEnd(world, units * mebibyte, 16);
+      assert.equal(world.states["a"], "ready");
+    }),
+    { numRuns: 100 },
+  );
+});
