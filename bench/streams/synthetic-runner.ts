@@ -50,10 +50,10 @@ process.on("message", (message) => {
       const memory = { ram: 2 ** 20, vram: 0 };
       send({ type: "progress", phase: "loading", progress: 0 });
       send({ type: "progress", phase: "warming", progress: 0 });
-      send({ type: "ready", model: { contextSize, slots, backend: "cpu", threads: 1, memory, template: "none" } });
+      send({ type: "ready", model: { contextSize, slots, backend: "cpu", threads: 1, memory, residue: 0, template: "none" } });
       setInterval(tick, 1_000 / tokensPerSecond);
       setInterval(() => {
-        send({ type: "heartbeat", statistics: { busySlots: answers.size, cachedTokens: 0 }, loopDelays: [] });
+        send({ type: "heartbeat", statistics: { busySlots: answers.size, cachedTokens: 0 }, computingMs: 0, loopDelays: [] });
       }, 1_000);
       break;
     }

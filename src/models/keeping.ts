@@ -15,10 +15,11 @@ export class Keeping {
     return this.#pinned.has(modelId);
   }
 
-  /** In the order in which they come. */
+  /** In the order in which they come, each of them once. */
   models(activeModel: string | undefined): string[] {
     const active = activeModel === undefined ? [] : [activeModel];
-    return [...active, ...this.#pinned, ...this.#preloading].filter((modelId) => !this.#asleep.has(modelId));
+    const models = new Set([...active, ...this.#pinned, ...this.#preloading]);
+    return [...models].filter((modelId) => !this.#asleep.has(modelId));
   }
 
   /** It is loaded, or cannot be: there is nothing to preload any more. */

@@ -62,8 +62,9 @@ export class Loads {
     return this.#estimating.size === 0;
   }
 
-  isEstimating(modelId: string): boolean {
-    return this.#estimating.has(modelId);
+  /** Whether it is known what it takes, and it does not rest. */
+  mayStart(modelId: string): boolean {
+    return !this.#estimating.has(modelId) && this.backoffs.get(modelId)?.resting !== true;
   }
 
   isUsable(modelId: string): boolean {

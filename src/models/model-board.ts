@@ -87,7 +87,7 @@ export class ModelBoard {
       isActive: entry.id === this.#operator.intent.activeModel,
       memory: resident?.memory ?? this.#estimates.get(entry),
       runner: resident?.runner.state,
-      isAwaited: isWanted || this.#loads.isEstimating(entry.id),
+      isAwaited: isWanted || this.#loads.estimating.has(entry.id),
       waitsFor: isWanted ? this.#residents.closing : [],
       failure: this.#loads.backoffs.get(entry.id)?.failure,
     });

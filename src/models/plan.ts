@@ -1,93 +1,8 @@
 import { add, fits, subtract } from "./memory/memory.ts";
-import { ageingMs } from "./queue.ts";
+import type { PlanView, RunnerView } from "./plan-view.ts";
 import { soonMs } from "./returns.ts";
+import { demandedModels, earlierModels, endsOfLeads } from "./turns.ts";
 import type { Memory } from "../protocol/runner.ts";
-
-/**
- * Decides, from what waits and what is loaded, what to do next. Pure: the pool carries it out, and asks again after
- * everything that happens, and at `wakeAt`.
- *
- * A model that is asked for is started beside the others while memory and `maxResident` allow. Otherwise others make room:
- * those without work at once, the least recently used first, unless the next work is on its way; those with work after a
- * minimum residency, so that models that do not fit together take turns that are worth their loading. It is the turn of
- * the model that has waited longest since it was last served, so that each waits for one turn of every other at most. Who
- * makes room takes no new work, may finish what runs for a while, and is then stopped: what still ran goes on when its
- * model is back.
- */
-export interface PlanView {
-  /** In milliseconds, like every time here. */
-  readonly now: number;
-  /** Those of each model in the order in which they are to be served. */
-  readonly waiting: readonly WaitingView[];
-  readonly runners: readonly RunnerView[];
-  /** What all models together may take. */
-  readonly capacity: Memory;
-  readonly estimates: ReadonlyMap<string, Memory>;
-  readonly maxResident: number;
-  /**
-   * What the operator wants loaded, before anything that waits. Everything that is not pinned makes room for a switch, only
-   * what has no work for a load.
-   */
-  readonly request: { readonly kind: "switch" | "load"; readonly modelId: string } | undefined;
-  /** When a model was last worked with. */
-  readonly lastServed: ReadonlyMap<string, number>;
-  /** Loaded while there is room that nobody needs; none of them takes the room of one before it. */
-  readonly kept: readonly string[];
-  /** Models of which it is being found out what they take. */
-  readonly estimating: ReadonlySet<string>;
-  /** Models that must not be started now: they have just failed. */
-  readonly resting: ReadonlySet<string>;
-  readonly limits: ResidencyLimits;
-}
-
-export interface ResidencyLimits {
-  /** How long a model with work stays, at least; one that took longer to load stays as long as that. */
-  readonly minResidencyMs: number;
-  /** How long what runs may go on in a model that makes room. */
-  readonly parkAfterMs: number;
-  /** How long a model without work stays; 0 is for ever. */
-  readonly idleUnloadMs: number;
-}
-
-export interface WaitingView {
-  readonly job: string;
-  readonly modelId: string;
-  readonly priority: number;
-  /** Since it came, or was last worked on. */
-  readonly since: number;
-  /** A runner has died under it, and it has not shown yet that it was not the reason: it is taken up alone. */
-  readonly isSuspect: boolean;
-}
-
-export interface RunnerView {
-  readonly modelId: string;
-  readonly phase: "loading" | "ready" | "leaving";
-  readonly memory: Memory;
-  readonly freeSlots: number;
-  readonly runningJobs: number;
-  /** The smallest has been without work for longest. */
-  readonly lastUsed: number;
-  readonly readyAt: number;
-  /** How long it took until then. */
-  readonly loadMs: number;
-  /** Since when it has had nothing to do. */
-  readonly idleSince: number;
-  /** It has been given work since it was loaded. */
-  readonly hasWorked: boolean;
-  /** Who was answered last came back soon: see `Returns`. */
-  readonly isSoonAskedAgain: boolean;
-  /** A job that it was given has not got a token from it yet: to park it now would waste what has been read. */
-  readonly isReading: boolean;
-  /** When that was last so. */
-  readonly readUntil: number;
-  /** It works on a suspect: see `WaitingView`. */
-  readonly isProving: boolean;
-  /** Since when it has made room: it takes no new work. */
-  readonly closedAt: number | undefined;
-  readonly isPinned: boolean;
-  /** The operator wants it gone as soon as it has nothing to do. */
-  readonly isUnloading: boolean;
-}
 
 export type Decision =
   | { readonly type: "estimate"; readonly modelId: string }
@@ -105,6 +20,17 @@ export interface Plan {
   readonly wakeAt: number;
 }
 
+/**
+ * Decides, from what waits and what is loaded, what to do next. Pure: the pool carries it out, and asks again after
+ * everything that happens, and at `wakeAt`.
+ *
+ * A model that is asked for is started beside the others while memory and `maxResident` allow. Otherwise others make room:
+ * those without work at once, the least recently used first, unless the next work is on its way; those with work after a
+ * minimum residency, so that models that do not fit together take turns that are worth their loading. It is the turn of
+ * the model that has waited longest since it was last served, so that each waits for one turn of every other at most. Who
+ * makes room takes no new work, may finish what runs for a while, and is then stopped: what still ran goes on when its
+ * model is back.
+ */
 export function plan(view: PlanView): Plan {
   const room = roomForTheNext(view);
   const sleepy = idleTooLong(view);
@@ -235,7 +161,8 @@ function makeRoom(view: PlanView, started: readonly RunnerView[], { modelId, mem
   if (victims === undefined) {
     const isSettled = full.runners.every(({ phase }) => phase === "ready");
     if (isOnlyLoad(view, modelId) && isSettled) return { ...nobody, decisions: [{ type: "decline", modelId }] };
-    return { ...nobody, wakeAt: Math.min(Infinity, ...able.map(mayGoAt).filter((time) => time > view.now)) };
+    const times = [...able.map(mayGoAt), ...endsOfLeads(view, modelId)];
+    return { ...nobody, wakeAt: Math.min(Infinity, ...times.filter((time) => time > view.now)) };
   }
   const close = new Set(victims.map((victim) => victim.modelId));
   const isSwitch = modelId === view.request?.modelId;
@@ -314,31 +241,6 @@ function idleDeadline(view: PlanView, { isPinned, idleSince }: RunnerView): numb
 function idle(view: PlanView): RunnerView[] {
   const asked = demandedModels(view);
   return view.runners.filter((runner) => runner.phase === "ready" && runner.runningJobs === 0 && !asked.has(runner.modelId));
-}
-
-/** By the operator, and then by what waits, in the order of their turns. */
-function demandedModels(view: PlanView): Set<string> {
-  const asked = new Map<string, WaitingView[]>();
-  for (const job of view.waiting) asked.set(job.modelId, [...(asked.get(job.modelId) ?? []), job]);
-  const turns = [...asked].map(([modelId, jobs]) => ({ modelId, turn: turnOf(view, modelId, jobs) }));
-  const models = turns.sort((a, b) => a.turn - b.turn).map(({ modelId }) => modelId);
-  return new Set(view.request === undefined ? models : [view.request.modelId, ...models]);
-}
-
-/** Since when a model has waited, with a lead for urgent jobs: the smallest is next. */
-function turnOf(view: PlanView, modelId: string, jobs: readonly WaitingView[]): number {
-  const isAtWork = view.runners.some(
-    (runner) => runner.modelId === modelId && runner.phase === "ready" && runner.runningJobs > 0,
-  );
-  const served = isAtWork ? view.now : (view.lastServed.get(modelId) ?? 0);
-  const since = Math.min(...jobs.map((job) => job.since));
-  return Math.max(served, since) - Math.max(...jobs.map(({ priority }) => priority)) * ageingMs;
-}
-
-/** Models that are to be served before the given one. */
-function earlierModels(view: PlanView, modelId: string): Set<string> {
-  const asked = [...demandedModels(view)];
-  return new Set(asked.slice(0, asked.indexOf(modelId)));
 }
 
 function isResident(view: PlanView, modelId: string): boolean {

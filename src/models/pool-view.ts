@@ -2,7 +2,7 @@ import type { Memory } from "../protocol/runner.ts";
 import type { Intent } from "./active-model.ts";
 import type { Keeping } from "./keeping.ts";
 import type { Loads } from "./loads.ts";
-import type { PlanView } from "./plan.ts";
+import type { PlanView } from "./plan-view.ts";
 import type { Queue } from "./queue.ts";
 import type { Residents } from "./residents.ts";
 

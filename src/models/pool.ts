@@ -14,7 +14,8 @@ import { ModelBoard, type ModelListener } from "./model-board.ts";
 import type { ModelStatus } from "./model-status.ts";
 import type { Operation, Operations } from "./operations.ts";
 import { Operator } from "./operator.ts";
-import { forecast, plan, type Decision, type Forecast, type PlanView } from "./plan.ts";
+import { forecast, plan, type Decision, type Forecast } from "./plan.ts";
+import type { PlanView } from "./plan-view.ts";
 import { poolView, type ResidencySettings } from "./pool-view.ts";
 import { Residents, type Death, type ResidentsUser } from "./residents.ts";
 import type { Resident } from "./resident.ts";
@@ -242,7 +243,7 @@ export class Pool {
 
   #tell(): void {
     this.#operator.progressed(this.#board.progress());
-    this.#waiting.tellPositions(this.#residents.all, (modelId) => this.#loads.isEstimating(modelId));
+    this.#waiting.tellPositions(this.#residents.all, (modelId) => this.#loads.mayStart(modelId));
   }
 
   #isRoomForSpare(): boolean {
@@ -312,9 +313,8 @@ export class Pool {
         this.#board.announce(id);
         this.#settle();
       },
-      loaded: ({ entry, runner }, { memory }) => {
-        // What it holds of an earlier model would be learnt as this one's.
-        if (!this.#spares.hasBeenUsed(runner)) this.#estimates.learn(entry, memory);
+      loaded: ({ entry }, model) => {
+        this.#estimates.learn(entry, model);
         this.#loads.backoffs.get(entry.id)?.loaded();
         this.#keeping.settled(entry.id);
       },

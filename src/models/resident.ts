@@ -1,11 +1,11 @@
 import type { Metrics } from "../health/metrics/metrics.ts";
 import type { RunnerMetrics } from "../health/metrics/model-metrics.ts";
 import type { PoolMeasurement } from "../health/metrics/pool-gauges.ts";
-import type { EndedEvent, Memory, StepEvent } from "../protocol/runner.ts";
+import type { EndedEvent, LoadedModel, Memory, StepEvent } from "../protocol/runner.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { Job } from "./job.ts";
 import { larger } from "./memory/memory.ts";
-import type { RunnerView } from "./plan.ts";
+import type { RunnerView } from "./plan-view.ts";
 import type { Runner } from "./runner.ts";
 import { isLeaving, type RunnerState } from "./runner-state.ts";
 
@@ -19,7 +19,7 @@ export class Resident {
   /** It goes as soon as it has nothing to do. */
   isUnloading = false;
   readonly #slots: number;
-  readonly #estimate: Memory;
+  #memory: Memory;
   readonly #metrics: Metrics;
   readonly #instruments: RunnerMetrics;
   readonly #jobs = new Map<string, Job>();
@@ -38,7 +38,7 @@ export class Resident {
     this.entry = entry;
     this.runner = runner;
     this.#slots = slots;
-    this.#estimate = estimate;
+    this.#memory = estimate;
     this.#metrics = metrics;
     this.#instruments = metrics.models.runner(entry.id);
     this.#loadPhase = { name: "spawn", since: this.startedAt };
@@ -63,10 +63,9 @@ export class Resident {
     return this.#readyAt !== undefined;
   }
 
-  /** What it takes, or is expected to. */
+  /** What it is expected to take, or takes if that is more, until it is gone. */
   get memory(): Memory {
-    const { state } = this.runner;
-    return state.name === "ready" ? larger(state.model.memory, this.#estimate) : this.#estimate;
+    return this.#memory;
   }
 
   /** Times the parts of the load. */
@@ -79,7 +78,8 @@ export class Resident {
   }
 
   /** @returns how long it took, in seconds */
-  becameReady(): number {
+  becameReady({ memory }: LoadedModel): number {
+    this.#memory = larger(memory, this.#memory);
     this.#readyAt = performance.now();
     this.#idleSince = this.#readyAt;
     return (this.#readyAt - this.startedAt) / 1_000;

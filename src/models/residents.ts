@@ -181,7 +181,7 @@ export class Residents {
 
   #becameReady(resident: Resident, model: LoadedModel): void {
     const { id } = resident.entry;
-    const seconds = resident.becameReady();
+    const seconds = resident.becameReady(model);
     this.#metrics.models.loaded(id, seconds);
     this.#log.info({ model: id, seconds: Number(seconds.toFixed(2)), ...model }, "model is ready");
     this.#user.loaded(resident, model);

@@ -33,10 +33,15 @@ const heapMegabytes = 768;
 export interface SilenceLimits {
   readonly loading: number;
   readonly serving: number;
+  /** How long it may say only that it computes one and the same batch. */
+  readonly computing: number;
 }
 
-/** Loading a driver can keep the event loop busy for a while. */
-export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000 };
+/**
+ * Loading a driver can keep the event loop busy for a while, and a full batch of a large model a slow processor for tens of
+ * seconds.
+ */
+export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000, computing: 300_000 };
 
 const silenceCheckMs = 1_000;
 
@@ -68,8 +73,9 @@ export class RunnerProcess {
   /** Its lines have a level of their own. */
   #engineLog: Logger;
   #observer: RunnerObserver;
+  /** Called when it has ended, too: what listened to `exited` would pile up in a runner that is used again and again. */
   #onUnloaded: () => void = () => undefined;
-  #onEstimated: (memory: Memory) => void = () => undefined;
+  #onEstimated: (memory: Memory | undefined) => void = () => undefined;
   readonly #lastLines: string[] = [];
   readonly #watchdog: NodeJS.Timeout;
   readonly #silence: SilenceLimits;
@@ -80,7 +86,8 @@ export class RunnerProcess {
   /** What it has been asked and not answered. Of a load there is no end: from then on it must always be heard of. */
   #unanswered = 0;
   #refusal: string | undefined;
-  #hung = false;
+  /** What it did not do any more. */
+  #hungAt: "answering" | "computing" | undefined;
 
   constructor(backend: Omit<PrepareCommand, "type">, log: Logger, observer: RunnerObserver, silence = defaultSilence) {
     this.#silence = silence;
@@ -125,11 +132,11 @@ export class RunnerProcess {
 
   /** How much memory a model would take. @throws {RunnerFailure} when the runner refuses it or dies of it */
   async estimate(command: EstimateCommand): Promise<Memory> {
-    const estimated = new Promise<Memory>((resolve) => {
+    const estimated = new Promise<Memory | undefined>((resolve) => {
       this.#onEstimated = resolve;
     });
     this.#ask(command);
-    const memory = await Promise.race([estimated, this.exited]);
+    const memory = hasEnded(this.#state) ? undefined : await estimated;
     if (memory !== undefined) return memory;
     const { cause, refused } = this.#state.name === "failed" ? this.#state : { cause: "the runner was stopped", refused: false };
     throw new RunnerFailure(cause, refused);
@@ -172,7 +179,7 @@ export class RunnerProcess {
     });
     this.send({ type: "unload" });
     const deadline = setTimeout(() => this.#child.kill("SIGKILL"), graceMs);
-    await Promise.race([unloaded, this.exited]);
+    if (!hasEnded(this.#state)) await unloaded;
     clearTimeout(deadline);
   }
 
@@ -195,6 +202,8 @@ export class RunnerProcess {
       case "heartbeat":
         this.#statistics = event.statistics;
         this.#observer.beat(event.loopDelays);
+        // The thread that computes hangs by itself: the one that says so goes on.
+        if (event.computingMs > this.#silence.computing) this.#hung("computing");
         break;
       case "log":
         if (event.source === "llama.cpp") this.#engineLog[event.level](event.message);
@@ -233,18 +242,20 @@ export class RunnerProcess {
     const refused = this.#refusal !== undefined;
     const exit = this.#exitReason(signal);
     this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused, exit });
+    this.#onUnloaded();
+    this.#onEstimated(undefined);
   }
 
   #exitReason(signal: NodeJS.Signals | null): ExitReason {
     if (this.#refusal !== undefined) return "refused";
-    if (this.#hung) return "silence";
+    if (this.#hungAt !== undefined) return "silence";
     if (this.#lastLines.some((line) => /out of memory/i.test(line))) return "memory";
     return signal === null ? "crash" : "signal";
   }
 
   #causeOfDeath(code: number | null, signal: NodeJS.Signals | null): string {
     if (this.#refusal !== undefined) return this.#refusal;
-    if (this.#hung) return `the runner stopped answering while ${this.#state.name} and was killed`;
+    if (this.#hungAt !== undefined) return `the runner stopped ${this.#hungAt} while ${this.#state.name} and was killed`;
     const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
     return [`the runner ${how} while ${this.#state.name}`, ...this.#lastLines].join("; ");
   }
@@ -259,7 +270,11 @@ export class RunnerProcess {
     if (this.#unanswered === 0 || hasEnded(this.#state)) return;
     const limitMs = this.#state.name === "ready" ? this.#silence.serving : this.#silence.loading;
     if (++this.#silentChecks * silenceCheckMs <= limitMs) return;
-    this.#hung = true;
+    this.#hung("answering");
+  }
+
+  #hung(at: "answering" | "computing"): void {
+    this.#hungAt = at;
     this.kill();
   }
 

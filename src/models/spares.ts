@@ -21,7 +21,6 @@ export class Spares {
   #standingBy: readonly Runner[] = [];
   readonly #estimators = new Set<Runner>();
   readonly #estimating = new Set<Promise<unknown>>();
-  readonly #used = new WeakSet<Runner>();
   readonly #stopping = new Set<Promise<unknown>>();
   #isClosed = false;
 
@@ -41,15 +40,16 @@ export class Spares {
   }
 
   /**
-   * Has a runner stand by, where one may, and no more than one. One that dies is replaced the next time.
+   * Has a runner stand by, where one may, and no more than one. One that dies is replaced the next time, one that there is no
+   * room for any more is given up.
    *
    * @param isRoom whether it would fit beside the models
    */
   warm(isRoom: () => boolean): void {
     if (!this.areKept) return;
-    const [, ...surplus] = this.#standingBy;
-    for (const runner of surplus) this.#dismiss(runner);
-    if (this.#standingBy.length > 0 || !isRoom()) return;
+    const mayStandBy = isRoom() ? 1 : 0;
+    for (const runner of this.#standingBy.slice(mayStandBy)) this.#dismiss(runner);
+    if (this.#standingBy.length === mayStandBy) return;
     try {
       this.#keep(this.#spawn());
     } catch (err) {
@@ -66,14 +66,8 @@ export class Spares {
 
   /** A runner that has given its model up. */
   takeBack(runner: Runner): void {
-    this.#used.add(runner);
     if (runner.state.name === "prepared") this.#onPrepared(runner.state.freeVideoMemory);
     this.#keep(runner);
-  }
-
-  /** Whether a runner has had a model before, of which something may have stayed behind. */
-  hasBeenUsed(runner: Runner): boolean {
-    return this.#used.has(runner);
   }
 
   /** @throws {Error} with the cause, where the model cannot be loaded */
@@ -112,20 +106,21 @@ export class Spares {
   }
 
   #spawn(): Runner {
-    return this.#startRunner({
+    const runner = this.#startRunner({
       stateChanged: ({ state }) => {
         if (state.name === "prepared") this.#onPrepared(state.freeVideoMemory);
       },
       stepped: () => undefined,
       beat: () => undefined,
     });
+    void runner.exited.then(() => {
+      this.#forget(runner);
+    });
+    return runner;
   }
 
   #keep(runner: Runner): void {
     this.#standingBy = [...this.#standingBy, runner];
-    void runner.exited.then(() => {
-      this.#forget(runner);
-    });
   }
 
   #dismiss(runner: Runner): void {

@@ -38,15 +38,17 @@ export class Waiting {
     throw new LlamapodError("queue_share_exceeded", message, { retryAfterMs: this.#passMs(own) });
   }
 
-  /** A job has ended: so long do they take. */
-  served({ servedMs }: Job): void {
+  /** A job has ended: so long do they take. One that was refused, or was cancelled before it had anything, says nothing of that. */
+  served({ servedMs, usage }: Job): void {
+    if (usage.completion_tokens === 0) return;
     this.#jobMs += jobSmoothing * (servedMs - this.#jobMs);
   }
 
-  tellPositions(residents: readonly Resident[], isEstimating: (modelId: string) => boolean): void {
+  /** @param mayStart whether a model would be loaded now if there were room for it */
+  tellPositions(residents: readonly Resident[], mayStart: (modelId: string) => boolean): void {
     const running = residents.flatMap(({ jobs }) => jobs);
     for (const [index, job] of this.queue.inOrder(running, performance.now()).entries()) {
-      job.queuedAt(index + 1, reasonToWait(job, residents, isEstimating));
+      job.queuedAt(index + 1, reasonToWait(job, residents, mayStart));
     }
   }
 
@@ -56,9 +58,9 @@ export class Waiting {
   }
 }
 
-function reasonToWait({ modelId }: Job, residents: readonly Resident[], isEstimating: (modelId: string) => boolean): QueueReason {
+function reasonToWait({ modelId }: Job, residents: readonly Resident[], mayStart: (modelId: string) => boolean): QueueReason {
   const own = residents.find(({ entry }) => entry.id === modelId);
   if (own?.runner.state.name === "ready") return own.closedAt === undefined ? "slot" : "memory";
   const isSomebodyInTheWay = residents.some(({ runner: { state } }) => state.name === "ready");
-  return own === undefined && isSomebodyInTheWay && !isEstimating(modelId) ? "memory" : "loading";
+  return own === undefined && isSomebodyInTheWay && mayStart(modelId) ? "memory" : "loading";
 }

@@ -115,6 +115,8 @@ export const loadedModel = z.strictObject({
   threads: z.int(),
   /** What the process holds by itself, without what it reads from the mapped file, and what it took of the GPU. */
   memory,
+  /** Main memory that it held already when the load began, in bytes: of models that it has had, or has told the memory of. */
+  residue: z.int().min(0),
   /** Where the chat template comes from: the file, or one of ours. */
   template: z.string(),
 });
@@ -147,6 +149,8 @@ export const runnerEvent = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("heartbeat"),
     statistics: slotStatistics,
+    /** How long the batch under way has taken until now, in milliseconds; 0 where none is. */
+    computingMs: z.number().min(0),
     /** How late timers have fired since the last one, in seconds each. */
     loopDelays: z.array(z.number()),
   }),

@@ -4,10 +4,10 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, mock, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { metadataString, readGgufHeader, vocabularySize } from "../../src/models/gguf/header.ts";
-import { RunnerProcess } from "../../src/models/runner-process.ts";
+import { defaultSilence, RunnerProcess } from "../../src/models/runner-process.ts";
 import { transition, type RunnerState } from "../../src/models/runner-state.ts";
 import { runnerEvent, type EndedEvent, type GenerateCommand, type StepEvent } from "../../src/protocol/runner.ts";
 import { greedy } from "../engine/loaded.ts";
@@ -16,6 +16,9 @@ import { writeGguf } from "../fixtures/gguf-writer.ts";
 import { hostileFile } from "../fixtures/hostile.ts";
 import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
 import { silent } from "../support/service.ts";
+
+/** By how much a process of Node.js differs from one time to the next. */
+const heapNoise = 16 * 2 ** 20;
 
 let folder: string;
 before(async () => {
@@ -36,6 +39,7 @@ async function start(
   silenceMs?: number,
   described = path,
   onStep: (step: StepEvent) => void = () => undefined,
+  beforeLoad: (runner: RunnerProcess) => Promise<void> = () => Promise.resolve(),
 ): Promise<Watched> {
   const states: RunnerState["name"][] = [];
   const changes = new EventTarget();
@@ -53,7 +57,7 @@ async function start(
     { gpu: "off", threads: 1 },
     silent,
     observer,
-    silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs },
+    silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs, computing: silenceMs },
   );
   const load = async (file: string, fileDescribed = file) => {
     const header = await readGgufHeader(fileDescribed);
@@ -61,6 +65,7 @@ async function start(
     const template = metadataString(header, "tokenizer.chat_template");
     runner.load("tiny", { type: "load", path: file, ...settings, template, vocabularySize: vocabularySize(header) }, observer);
   };
+  await beforeLoad(runner);
   await load(path, described);
   const until = async (name: RunnerState["name"]) => {
     while (runner.state.name !== name) await once(changes, "change");
@@ -104,6 +109,41 @@ test("a runner that has given its model up holds its memory no more, and loads a
   assert.deepEqual(states, ["prepared", ...life, "unloading", "prepared", ...life, "draining", "stopped"]);
 });
 
+test("what a runner has done leaves nothing behind that waits for its end", async () => {
+  const path = await tinyModel("gpt2");
+  const shape = { path, contextSize: 512, slots: 2, batchSize: 512, vocabularySize: vocabularySize(await readGgufHeader(path)) };
+  const { runner, until, load } = await start(path);
+  const listening = mock.method(runner.exited, "then").mock;
+  for (let turn = 0; turn < 2; turn++) {
+    await until("ready");
+    await runner.unload(30_000);
+    await runner.estimate({ type: "estimate", ...shape });
+    await load(path);
+  }
+  const listeners = listening.callCount();
+  await until("ready");
+  await runner.stop(10_000);
+  assert.equal(listeners, 0);
+});
+
+test("a runner tells what it holds of an estimate apart from what its model takes", async () => {
+  const [small, large] = [await tinyModel("gpt2"), await tinyModel("qwen2")];
+  const loaded = async (watched: Watched) => {
+    const state = await watched.until("ready");
+    await watched.runner.stop(10_000);
+    return state.name === "ready" ? state.model : assert.fail(state.name);
+  };
+  const fresh = await loaded(await start(small));
+  const header = await readGgufHeader(large);
+  const used = await start(small, undefined, small, undefined, async (runner) => {
+    const shape = { path: large, contextSize: 512, slots: 2, batchSize: 512, vocabularySize: vocabularySize(header) };
+    await runner.estimate({ type: "estimate", ...shape });
+  });
+  const { memory, residue } = await loaded(used);
+  const difference = memory.ram - residue - fresh.memory.ram;
+  assert.ok(residue > heapNoise && Math.abs(difference) < heapNoise, JSON.stringify({ fresh, memory, residue }));
+});
+
 test("a runner that is killed has failed, and says by what", async () => {
   const { runner, until } = await start(await tinyModel("gpt2"));
   await until("ready");
@@ -116,6 +156,29 @@ test("a runner that does not answer any more is killed", async () => {
   await until("ready");
   process.kill(runner.pid ?? 0, "SIGSTOP");
   assert.match(causeOf(await until("failed")), /stopped answering while ready/);
+});
+
+test("a runner that gets no further with a batch is killed, although it says that it lives", { timeout: 30_000 }, async () => {
+  const path = await tinyModel("gpt2");
+  const ended = new EventTarget();
+  const observer = {
+    stateChanged: () => ended.dispatchEvent(new Event("change")),
+    stepped: () => ended.dispatchEvent(new Event("step")),
+    beat: () => undefined,
+  };
+  // Every batch takes longer than nothing.
+  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, computing: 0 });
+  const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: vocabularySize(await readGgufHeader(path)) };
+  runner.load("tiny", { type: "load", path, ...shape }, observer);
+  const isReady = () => runner.state.name === "ready";
+  while (!isReady()) await once(ended, "change");
+  const rest = { cacheScope: "", sampling: greedy, stop: [], ignoreEndOfTurn: true, generated: [], maxTokens: 400 };
+  for (let asked = 0; isReady(); asked++) {
+    const id = `${asked}`;
+    runner.send({ type: "generate", id, requestId: id, prompt: { kind: "text", text: "Once upon a time" }, ...rest });
+    await Promise.race([once(ended, "step"), runner.exited]);
+  }
+  assert.match(causeOf(runner.state), /stopped computing while ready/);
 });
 
 test("a runner says that it lives before it has a model, too", async () => {

@@ -13,10 +13,16 @@ import type {
 const mebibyte = 2 ** 20;
 
 export interface FakeMachine {
-  /** In bytes; models are on the GPU where there is any. */
-  freeVideoMemory: number;
+  /** Of a GPU that is none, in bytes; models are on it where there is any. */
+  readonly videoMemory: number;
+  /** What its models have left of that. */
+  readonly freeVideoMemory: number;
   /** What the estimates of some models wait for, by path. */
   readonly hanging: ReadonlyMap<string, Promise<void>>;
+  /** What some models take beyond their estimate, by path, in bytes. */
+  readonly surplus: ReadonlyMap<string, number>;
+  /** A runner has been told to load. */
+  loading(): void;
 }
 
 /** A runner without a process: it does what the test says, when the test says it. Of models it knows the size, their path. */
@@ -24,12 +30,15 @@ export class FakeRunner implements Runner {
   readonly pid = undefined;
   readonly statistics = { busySlots: 0, cachedTokens: 0 };
   readonly exited: Promise<void>;
+  /** The same, for itself: who listens to the other one can be counted. */
+  readonly #gone: Promise<void>;
   /** What it was told to generate and has not ended. */
   readonly running = new Map<string, GenerateCommand>();
   readonly cancelled = new Set<string>();
   readonly estimates: string[] = [];
   model: string | undefined;
   #size = 0;
+  #surplus = 0;
   #state: RunnerState = { name: "starting" };
   #user: RunnerUser;
   #exit: () => void = () => undefined;
@@ -39,9 +48,10 @@ export class FakeRunner implements Runner {
   constructor(user: RunnerUser, machine: FakeMachine) {
     this.#user = user;
     this.#machine = machine;
-    this.exited = new Promise((resolve) => {
+    this.#gone = new Promise((resolve) => {
       this.#exit = resolve;
     });
+    this.exited = this.#gone.then(() => undefined);
   }
 
   get state(): RunnerState {
@@ -52,7 +62,7 @@ export class FakeRunner implements Runner {
     return !hasEnded(this.#state);
   }
 
-  /** What it holds, or is about to, in bytes. */
+  /** What it holds, in bytes, or is expected to. */
   get memory(): number {
     return this.isThere && this.model !== undefined ? this.#size : 0;
   }
@@ -60,7 +70,7 @@ export class FakeRunner implements Runner {
   async estimate({ path }: EstimateCommand): Promise<Memory> {
     this.prepare();
     this.estimates.push(path);
-    await Promise.race([this.exited, this.#machine.hanging.get(path)]);
+    await Promise.race([this.#gone, this.#machine.hanging.get(path)]);
     if (!this.isThere) throw new RunnerFailure("it has died", false);
     return this.#placed(sizeOf(path));
   }
@@ -68,7 +78,9 @@ export class FakeRunner implements Runner {
   load(modelId: string, { path }: LoadCommand, user: RunnerUser): void {
     this.model = modelId;
     this.#size = sizeOf(path);
+    this.#surplus = this.#machine.surplus.get(path) ?? 0;
     this.#user = user;
+    this.#machine.loading();
   }
 
   send(command: RunnerCommand): void {
@@ -79,7 +91,7 @@ export class FakeRunner implements Runner {
   async stop(): Promise<void> {
     this.enter({ name: "draining" });
     if (this.model === undefined) this.leave();
-    await this.exited;
+    await this.#gone;
   }
 
   async unload(): Promise<void> {
@@ -87,7 +99,7 @@ export class FakeRunner implements Runner {
       this.#unloaded = resolve;
     });
     this.enter({ name: "unloading" });
-    await Promise.race([unloaded, this.exited]);
+    await Promise.race([unloaded, this.#gone]);
   }
 
   kill(): void {
@@ -103,12 +115,17 @@ export class FakeRunner implements Runner {
     this.enter({ name: "loading", progress });
   }
 
-  /** @param takes memory, in mebibytes, if not as much as estimated */
-  becomeReady(takes = this.#size / mebibyte): void {
+  /**
+   * @param takes memory, in mebibytes, if not as much as estimated
+   * @param residue what of this it held already, in mebibytes
+   */
+  becomeReady(takes = (this.#size + this.#surplus) / mebibyte, residue = 0): void {
     this.beginLoading(1);
     this.enter({ name: "warming" });
-    const memory = this.#placed(takes * mebibyte);
-    this.enter({ name: "ready", model: { contextSize: 100, slots: 1, backend: "cpu", threads: 1, memory, template: "" } });
+    this.#size = takes * mebibyte;
+    const memory = this.#placed(this.#size);
+    const model = { contextSize: 100, slots: 1, backend: "cpu", threads: 1, memory, residue: residue * mebibyte, template: "" };
+    this.enter({ name: "ready", model });
   }
 
   /** What leaves is gone. */
@@ -147,6 +164,12 @@ export class FakeRunner implements Runner {
     this.#step({ ended: [{ outcome: "finished", id, reason }] });
   }
 
+  /** It cannot answer that. */
+  fail(id: string): void {
+    this.running.delete(id);
+    this.#step({ ended: [{ outcome: "failed", id, code: "context_length_exceeded", message: "too long" }] });
+  }
+
   enter(to: RunnerState): void {
     const next = transition(this.#state, to);
     if (next === undefined) return;
@@ -155,7 +178,7 @@ export class FakeRunner implements Runner {
   }
 
   #placed(bytes: number): Memory {
-    return this.#machine.freeVideoMemory > 0 ? { ram: 0, vram: bytes } : { ram: bytes, vram: 0 };
+    return this.#machine.videoMemory > 0 ? { ram: 0, vram: bytes } : { ram: bytes, vram: 0 };
   }
 
   #step(step: Partial<StepEvent>): void {

@@ -7,8 +7,17 @@ import { LlamapodError } from "../../src/protocol/errors.ts";
 import type { FakeRunner } from "./fake-runner.ts";
 import { mebibyte, PoolWorld } from "./pool-world.ts";
 
-const sizes = { a: 4, b: 3, c: 2, d: 9 };
-const modelId = fc.constantFrom(...Object.keys(sizes));
+/** In mebibytes: half of what a spare takes. */
+const unit = 32;
+
+/** Some take more than they are expected to. */
+const models = {
+  a: { size: 4 * unit, surplus: 3 * unit },
+  b: 3 * unit,
+  c: { size: 2 * unit, surplus: 2 * unit },
+  d: 9 * unit,
+};
+const modelId = fc.constantFrom(...Object.keys(models));
 /** Chooses among what there is at the time. */
 const which = fc.nat({ max: 1_000 });
 
@@ -24,7 +33,10 @@ const happening = fc.oneof(
   },
   { weight: 6, arbitrary: fc.record({ type: fc.constantFrom("end" as const, "produce" as const), which }) },
   { weight: 8, arbitrary: fc.record({ type: fc.constant("progress" as const), which }) },
-  { weight: 2, arbitrary: fc.record({ type: fc.constantFrom("crash" as const, "refuse" as const), which }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constantFrom("crash" as const, "refuse" as const, "kill-spare" as const), which }),
+  },
   { weight: 3, arbitrary: fc.record({ type: fc.constantFrom("switch" as const, "load" as const, "unload" as const), modelId }) },
   { weight: 2, arbitrary: fc.record({ type: fc.constantFrom("cancel" as const, "call-off" as const), which }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("wait" as const), ms: fc.nat({ max: 8_000 }) }) },
@@ -32,7 +44,7 @@ const happening = fc.oneof(
 );
 
 const settings = fc.record({
-  memoryBudget: fc.integer({ min: 4, max: 12 }).map((size) => size * mebibyte),
+  memoryBudget: fc.integer({ min: 4, max: 12 }).map((size) => size * unit * mebibyte),
   maxResident: fc.integer({ min: 1, max: 3 }),
   slots: fc.integer({ min: 1, max: 3 }),
   idleUnloadSeconds: fc.constantFrom(0, 2),
@@ -40,6 +52,7 @@ const settings = fc.record({
   maxQueue: fc.constantFrom(5, 256),
   pinned: fc.constantFrom<readonly string[]>([], ["c"]),
   preload: fc.constantFrom<readonly string[]>([], ["b"]),
+  warmSpare: fc.constantFrom("on" as const, "off" as const),
 });
 
 type Happening = typeof happening extends fc.Arbitrary<infer Value> ? Value : never;
@@ -47,7 +60,7 @@ type Happening = typeof happening extends fc.Arbitrary<infer Value> ? Value : ne
 test("whatever happens: each request ends once, memory is not exceeded, no runner and no operation is forgotten", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(happening, { maxLength: 60 }), settings, async (script, chosen) => {
-      using world = new PoolWorld(sizes, chosen);
+      using world = new PoolWorld(models, chosen);
       const operations: Operation[] = [];
       world.pool.open(world.entry("a"));
       for (const event of script) {
@@ -90,6 +103,9 @@ function happen(world: PoolWorld, event: Happening, operations: Operation[]): vo
       break;
     case "crash":
       there[event.which % there.length]?.die();
+      break;
+    case "kill-spare":
+      world.spares[event.which % world.spares.length]?.die();
       break;
     case "refuse":
       there.find(({ state }) => state.name === "loading")?.refuse();
@@ -145,8 +161,7 @@ function progress(runner: FakeRunner | undefined): boolean {
 
 function checkRunners(world: PoolWorld, budget: number, maxResident: number): void {
   const there = world.runners.filter(({ isThere, model }) => isThere && model !== undefined);
-  const taken = there.reduce((sum, { memory }) => sum + memory, 0);
-  assert.ok(taken <= budget, "more memory is taken than there is");
+  assert.ok(world.mostPlanned <= budget, "more memory is taken than there is");
   assert.ok(there.length <= maxResident, "more models are resident than may be");
   for (const { model, state } of there) {
     assert.equal(there.filter((other) => other.model === model).length, 1, `${model ?? ""} has two runners`);
@@ -210,5 +225,33 @@ test("however many models take turns, and whatever they answer, each has its tur
       }
     }),
     { numRuns: 30 },
+  );
+});
+
+test("whatever is to be preloaded, and in whichever order things come, the active model is loaded", async () => {
+  const coming = fc.oneof(
+    fc.record({ type: fc.constantFrom("estimated" as const, "progress" as const, "crash" as const), which }),
+    fc.record({ type: fc.constant("wait" as const), which: fc.nat({ max: 2_000 }) }),
+  );
+  const preload = fc.shuffledSubarray(["b", "c", "d"]);
+  const budgetUnits = fc.integer({ min: 4, max: 12 });
+  await fc.assert(
+    fc.asyncProperty(budgetUnits, preload, fc.array(coming, { maxLength: 30 }), async (units, chosen, script) => {
+      const sizes = { a: 4, b: 3, c: 2, d: 1 };
+      using world = new PoolWorld(sizes, { memoryBudget: units * mebibyte, preload: chosen });
+      const unknown = Object.entries(sizes).map(([id, size]) => world.hang(`${size}-${id}`));
+      world.pool.open(world.entry("a"));
+      for (const { type, which: chosenOne } of script) {
+        const there = world.runners.filter(({ isThere, model }) => isThere && model !== undefined);
+        if (type === "estimated") unknown[chosenOne % unknown.length]?.release();
+        if (type === "progress") progress(there[chosenOne % there.length]);
+        if (type === "crash") there.find(({ state }) => state.name === "loading")?.die();
+        await world.pass(type === "wait" ? chosenOne : 0);
+      }
+      for (const { release } of unknown) release();
+      await runToTheEnd(world, units * mebibyte, 16);
+      assert.equal(world.states["a"], "ready");
+    }),
+    { numRuns: 100 },
   );
 });

@@ -3,7 +3,7 @@ import { mock } from "node:test";
 import { Metrics } from "../../src/health/metrics/metrics.ts";
 import type { CatalogueEntry } from "../../src/models/catalogue.ts";
 import type { ModelDefinition } from "../../src/models/catalogue/definition.ts";
-import type { JobObserver } from "../../src/models/job.ts";
+import type { JobObserver, QueueReason } from "../../src/models/job.ts";
 import { Pool, type PoolSettings } from "../../src/models/pool.ts";
 import type { LlamapodError } from "../../src/protocol/errors.ts";
 import { silent } from "../support/service.ts";
@@ -18,12 +18,16 @@ export interface Fate {
   readonly askedAt: number;
   model: string;
   startedAt: number | undefined;
+  /** What it was told last that it waits for. */
+  waitsFor: QueueReason | undefined;
   readonly endings: (LlamapodError | "finished")[];
 }
 
 export interface WorldModel {
   /** In mebibytes. */
   readonly size: number;
+  /** What it takes beyond that. */
+  readonly surplus?: number;
   readonly aliases?: readonly string[];
 }
 
@@ -62,12 +66,15 @@ export class PoolWorld implements Disposable, FakeMachine {
   readonly runners: FakeRunner[] = [];
   readonly fates = new Map<string, Fate>();
   readonly log: string[] = [];
-  freeVideoMemory = 0;
+  videoMemory = 0;
   /** Thrown by the next attempts to start a process. */
   forkErrors: Error[] = [];
   /** What requests wait for before they find their model. */
   catalogueIsRead: Promise<void> = Promise.resolve();
   readonly hanging = new Map<string, Promise<void>>();
+  readonly surplus = new Map<string, number>();
+  /** The most that has been taken, in bytes, when a model was told to load as much as it is expected to take. */
+  mostPlanned = 0;
   readonly #entries = new Map<string, CatalogueEntry>();
   readonly metrics = new Metrics("0", "0");
   #now = 1;
@@ -97,16 +104,22 @@ export class PoolWorld implements Disposable, FakeMachine {
     });
   }
 
+  get freeVideoMemory(): number {
+    const loaded = this.runners.filter(({ state }) => state.name === "ready");
+    return Math.max(0, this.videoMemory - loaded.reduce((sum, { memory }) => sum + memory, 0));
+  }
+
   get now(): number {
     return this.#now;
   }
 
   /** Puts a model into the catalogue, or another definition of it. */
-  add(id: string, { size, aliases = [] }: WorldModel, definition: ModelDefinition = {}): CatalogueEntry {
+  add(id: string, { size, surplus = 0, aliases = [] }: WorldModel, definition: ModelDefinition = {}): CatalogueEntry {
     const known = this.#entries.get(id);
     const header = known?.header ?? { architecture: "llama", fileBytes: size * mebibyte, metadata: new Map(), tensorCount: 0 };
     const source = { folder: "/", isBuiltIn: false };
     const path = `${size}-${id}`;
+    this.surplus.set(path, surplus * mebibyte);
     const file = { source, fileName: path, stem: id, paths: [path], changedAtMs: 0, stamp: "" };
     const entry = { id, aliases, path, file, header, definition, isBuiltIn: false };
     this.#entries.set(id, entry);
@@ -149,6 +162,13 @@ export class PoolWorld implements Disposable, FakeMachine {
     return { release: () => release() };
   }
 
+  loading(): void {
+    this.mostPlanned = Math.max(
+      this.mostPlanned,
+      this.runners.reduce((sum, { memory }) => sum + memory, 0),
+    );
+  }
+
   /** The one runner of a model. */
   async runner(id: string): Promise<FakeRunner> {
     await this.flush();
@@ -160,6 +180,11 @@ export class PoolWorld implements Disposable, FakeMachine {
 
   runnersOf(id: string): FakeRunner[] {
     return this.runners.filter((runner) => runner.model === id && runner.isThere);
+  }
+
+  /** Runners without a model. */
+  get spares(): FakeRunner[] {
+    return this.runners.filter(({ isThere, model }) => isThere && model === undefined);
   }
 
   /** What each model's runners do. */
@@ -178,6 +203,7 @@ export class PoolWorld implements Disposable, FakeMachine {
       askedAt: this.#now,
       model: modelId,
       startedAt: undefined,
+      waitsFor: undefined,
       endings: [],
     };
     this.pool.submit(
@@ -249,7 +275,9 @@ export class PoolWorld implements Disposable, FakeMachine {
       assigned: (modelId) => {
         fate.model = modelId;
       },
-      queued: () => undefined,
+      queued: (_, reason) => {
+        fate.waitsFor = reason;
+      },
       started: () => {
         fate.startedAt = this.#now;
       },

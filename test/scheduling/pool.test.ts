@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { mebibyte, PoolWorld } from "./pool-world.ts";
 
 test("a model that is unloaded goes as soon as it does not work, and comes back for whoever waits", async () => {
@@ -280,6 +280,20 @@ test("Retry-After is what the queue takes, not what waiting in it has taken", as
   );
 });
 
+test("requests that are refused at once do not shorten Retry-After", async () => {
+  using world = new PoolWorld({ a: 1 }, { maxQueue: 20 });
+  const runner = await world.serve("a");
+  for (let asked = 0; asked < 21; asked++) world.ask("a");
+  for (let refused = 0; refused < 20; refused++) {
+    runner.fail([...runner.running.keys()][0] ?? "");
+    world.ask("a");
+  }
+  assert.throws(
+    () => world.ask("a"),
+    (error: { retryAfterMs: number }) => error.retryAfterMs === 100_000,
+  );
+});
+
 test("what fits beside all others is started although somebody before it has to wait for room", async () => {
   using world = new PoolWorld({ a: 4, b: 8, c: 2 }, { memoryBudget: 10 * 2 ** 20 });
   await world.estimateAll();
@@ -337,10 +351,20 @@ test("what a runner keeps of an earlier model is not held to be the new one's", 
   b.leave();
   const reused = [fresh, b].find(({ model, isThere }) => model === "a" && isThere);
   assert.ok(reused !== undefined, "a runner is used again");
-  reused.becomeReady(100);
-  reused.leave();
+  reused.becomeReady(100, 98);
   const { needed } = await world.pool.forecast(world.entry("a"));
-  assert.equal(needed.ram, 4 * 2 ** 20);
+  assert.equal(needed.ram, 4 * mebibyte);
+});
+
+test("what a runner keeps of an estimate is not held to be the model's, what the model takes beyond its estimate is", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { warmSpare: "on" });
+  await world.estimateAll();
+  world.pool.open(world.entry("a"));
+  const estimator = await world.runner("a");
+  assert.deepEqual(estimator.estimates, ["4-a", "4-b"]);
+  estimator.becomeReady(55, 50);
+  const { needed } = await world.pool.forecast(world.entry("a"));
+  assert.equal(needed.ram, 5 * mebibyte);
 });
 
 test("a machine that can start no process fails the start, and is tried again", async () => {
@@ -351,6 +375,17 @@ test("a machine that can start no process fails the start, and is tried again", 
   await world.pass(1);
   await world.pass(10_000);
   await world.ready("a");
+});
+
+test("a model that takes more than was expected holds it until it has left", async () => {
+  using world = new PoolWorld({ a: { size: 4, surplus: 1 }, b: 5 }, { memoryBudget: 9 * mebibyte });
+  await world.estimateAll();
+  const a = await world.serve("a");
+  world.pool.switchTo(world.entry("b"));
+  await world.flush();
+  assert.deepEqual(world.states, { a: "draining" });
+  a.leave();
+  await world.ready("b");
 });
 
 test("a load takes the place of idle models only", async () => {
@@ -401,6 +436,17 @@ test("the active model has its room although its first start has failed", async 
   await world.ready("a");
 });
 
+test("an active model that is pinned, too, has its room once while it is tried again", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 8 * mebibyte, pinned: ["a"], preload: ["b"] });
+  const { release } = world.hang("4-b");
+  world.pool.open(world.entry("a"));
+  const first = await world.runner("a");
+  first.beginLoading();
+  first.die();
+  release();
+  await world.ready("b");
+});
+
 test("a model that was loaded again after its runner had died is as well as before when it makes room", async () => {
   using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
   await world.estimateAll();
@@ -415,6 +461,20 @@ test("a model that was loaded again after its runner had died is as well as befo
   await world.ready("b");
   world.end(job);
   assert.equal(world.pool.models.find(({ id }) => id === "a")?.state, "available");
+});
+
+test("a request that names a model leaves the active one as it was", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
+  await world.estimateAll();
+  const a = await world.serve("a");
+  const job = world.ask("b");
+  await world.pass(5_001);
+  a.leave();
+  await world.ready("b");
+  assert.equal(world.pool.activeModel, "a");
+  world.end(job);
+  const unnamed = world.ask();
+  assert.deepEqual([world.pool.activeModel, world.fates.get(unnamed)?.model], ["a", "a"]);
 });
 
 test("an estimate that hangs delays no other", async () => {
@@ -477,7 +537,7 @@ test("a long prompt that has been read is worth a while of answering before it i
 test("GPU memory that a load has not taken yet is not counted twice", async () => {
   using world = new PoolWorld({ a: 4, b: 4 }, { warmSpare: "on" });
   const free = 100 * 2 ** 20;
-  world.freeVideoMemory = free;
+  world.videoMemory = free;
   await world.estimateAll();
   world.pool.open(world.entry("a"));
   (await world.runner("a")).beginLoading();
@@ -499,10 +559,44 @@ test("one client cannot take every place in the queue", async () => {
 test("a spare stands by only where there is room for it beside the models", async () => {
   using world = new PoolWorld({ a: 400 }, { warmSpare: "on", memoryBudget: 420 * 2 ** 20 });
   await world.serve("a");
-  assert.deepEqual(
-    world.runners.filter(({ isThere, model }) => isThere && model === undefined),
-    [],
-  );
+  assert.equal(world.spares.length, 0);
+});
+
+test("a spare that is killed is replaced, and the next load has the new one", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 }, { warmSpare: "on" });
+  await world.estimateAll();
+  await world.serve("a");
+  const [killed] = world.spares;
+  killed?.die();
+  await world.flush();
+  world.end(world.ask("a"));
+  const [spare, ...others] = world.spares;
+  assert.ok(killed !== undefined && spare !== undefined && spare !== killed && others.length === 0);
+  world.ask("b");
+  assert.equal(await world.runner("b"), spare);
+});
+
+test("a spare does not stay when a model needs its room", async () => {
+  using world = new PoolWorld({ a: { size: 300, surplus: 100 } }, { warmSpare: "on", memoryBudget: 420 * mebibyte });
+  world.pool.open(world.entry("a"));
+  await world.runner("a");
+  assert.equal(world.spares.length, 1);
+  await world.ready("a");
+  assert.equal(world.spares.length, 0);
+});
+
+test("models that take turns in two runners leave nothing behind that waits for the runners' end", async () => {
+  using world = new PoolWorld({ a: 4, b: 4 }, { warmSpare: "on", maxResident: 1 });
+  await world.estimateAll();
+  await world.serve("a");
+  const listeners = world.runners.map(({ exited }) => mock.method(exited, "then").mock);
+  for (const [from, to] of ["ab", "ba", "ab"]) {
+    const operation = world.pool.switchTo(world.entry(to ?? ""));
+    (await world.runner(from ?? "")).leave();
+    await world.ready(to ?? "");
+    assert.equal(operation.status.state, "done");
+  }
+  assert.deepEqual([world.runners.length, listeners.map((listener) => listener.callCount())], [2, [0, 0]]);
 });
 
 test("a load tells how far it has got, in bytes of the file", async () => {

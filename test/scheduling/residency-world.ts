@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { add, fits } from "../../src/models/memory/memory.ts";
-import { plan, type Decision, type PlanView, type RunnerView } from "../../src/models/plan.ts";
+import { plan, type Decision } from "../../src/models/plan.ts";
+import type { PlanView, RunnerView } from "../../src/models/plan-view.ts";
 import type { Memory } from "../../src/protocol/runner.ts";
 
 export const limits = { minResidencyMs: 5_000, parkAfterMs: 3_000, idleUnloadMs: 0 };
@@ -53,9 +54,9 @@ export class ResidencyWorld {
     return this.#asked;
   }
 
-  ask(modelId: string): string {
+  ask(modelId: string, priority = 0): string {
     const job = `job-${this.#asked++}`;
-    this.waiting.push({ job, modelId, since: this.now, priority: 0, isSuspect: false });
+    this.waiting.push({ job, modelId, since: this.now, priority, isSuspect: false });
     return job;
   }
 

@@ -16,6 +16,9 @@ const models = ["gpt2", "gemma2"] as const;
 const streamsOfEach = 4;
 const tokens = 150;
 
+/** Runners where nobody asks. */
+const residentAndSpare = 2;
+
 const limit = { timeout: 60_000 + switches * 10_000 };
 
 test("switches under steady streams, with runners killed between them, lose and repeat nothing", limit, async (context) => {
@@ -33,6 +36,9 @@ test("switches under steady streams, with runners killed between them, lose and 
     "0",
     "--retention-seconds",
     "1",
+    // As it is for everybody: two runners take turns.
+    "--warm-spare",
+    "on",
   ];
   await using server = await ServerProcess.start(["--models-dir", folder, ...flags, "--min-residency-seconds", "1"]);
   const operator = new Operator(server.url);
@@ -46,6 +52,8 @@ test("switches under steady streams, with runners killed between them, lose and 
   using first = new LlamapodClient({ url: server.url, WebSocket });
   for (const model of models) whole.set(model, (await first.generate(request(model)).result).text);
 
+  const isAtRest = () => runnersOf(server.pid).length === residentAndSpare;
+  await until(isAtRest);
   const before = await takenBy(server);
   const stop = new AbortController();
   const counts = { answers: 0, crashed: 0, interruptions: 0 };
@@ -91,7 +99,7 @@ test("switches under steady streams, with runners killed between them, lose and 
   assert.ok(counts.answers >= 2 * switches && counts.interruptions > 0);
   // A runner that is killed while it loads fails its switch, and nothing else.
   assert.ok((states["done"] ?? 0) >= switches * 0.7, JSON.stringify(states));
-  await until(() => runnersOf(server.pid).length === 1);
+  await until(isAtRest);
   const after = await takenBy(server);
   context.diagnostic(JSON.stringify({ before, after }));
   assertNothingLeft(before, after);

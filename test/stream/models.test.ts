@@ -26,6 +26,14 @@ test("a switch makes another model the one that answers, and every connection is
     [...revisions].sort((a, b) => a - b),
   );
   assert.equal(new Set(revisions).size, revisions.length);
+  const progress = bystander.received.flatMap((message) =>
+    message.type === "model" && message.id === "gemma2" && message.state === "loading" ? [message.progress ?? NaN] : [],
+  );
+  assert.ok(progress.length > 0 && progress.every((part) => part >= 0 && part <= 1), JSON.stringify(progress));
+  assert.deepEqual(
+    progress,
+    [...progress].sort((a, b) => a - b),
+  );
 
   client.send({ type: "generate", ...greedy("after", 2) });
   assert.equal((await client.take("started", "after")).model, "gemma2");

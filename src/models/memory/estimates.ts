@@ -1,8 +1,8 @@
 import { LlamapodError } from "../../protocol/errors.ts";
-import type { EstimateCommand, Memory } from "../../protocol/runner.ts";
+import type { EstimateCommand, LoadedModel, Memory } from "../../protocol/runner.ts";
 import { contextSizeOf, type CatalogueEntry } from "../catalogue.ts";
 import { arrayLength, vocabularySize, type GgufHeader } from "../gguf/header.ts";
-import { larger } from "./memory.ts";
+import { larger, subtract } from "./memory.ts";
 
 export interface EstimateSettings {
   readonly contextSize: number;
@@ -48,10 +48,14 @@ export class Estimates {
     return pending;
   }
 
-  /** What a load has taken. Weights that are read from the mapped file are not in it, so it only ever corrects upwards. */
-  learn(entry: Estimated, taken: Memory): void {
+  /**
+   * What a load has taken. Weights that are read from the mapped file are not in it, nor what it found room for in the residue
+   * of others, so it only ever corrects upwards.
+   */
+  learn(entry: Estimated, { memory, residue }: LoadedModel): void {
     const { header } = entry;
     if (header instanceof LlamapodError) return;
+    const taken = subtract(memory, { ram: residue, vram: 0 });
     this.#known.set(header, this.#contextSize(entry), larger(taken, this.get(entry) ?? taken));
   }
 

@@ -37,7 +37,7 @@ export interface ControlToken {
   readonly stripsRight: boolean;
 }
 
-type EngineInfo = Omit<LoadedModel, "template" | "memory">;
+type EngineInfo = Omit<LoadedModel, "template" | "memory" | "residue">;
 
 /** A loaded model with its slots: everything the step loop asks of llama.cpp, and nothing else. */
 export class Engine {
@@ -47,6 +47,7 @@ export class Engine {
   readonly #backend: Backend;
   readonly #model: NativeModel;
   readonly #context: NativeContext;
+  #computingSince: number | undefined;
   /** What text may turn into only where a template says so. */
   readonly controlTokens: readonly ControlToken[];
 
@@ -173,6 +174,11 @@ export class Engine {
     return 0;
   }
 
+  /** How long the batch under way has taken until now, in milliseconds; 0 where none is. */
+  get computingMs(): number {
+    return this.#computingSince === undefined ? 0 : performance.now() - this.#computingSince;
+  }
+
   /**
    * Runs one batch and samples from it. Entries must be in ascending order of slots: llama.cpp computes consecutive sequences
    * together and everything else one after the other.
@@ -188,11 +194,13 @@ export class Engine {
     });
     this.#context.setThreads(threads);
     const begin = performance.now();
+    this.#computingSince = begin;
     const decoded = this.#context.decodeBatch().then(() => performance.now() - begin);
     // What is done in order can be asked for at once, and the thread that does it need not wait for this one in between.
     if (!this.#backend.isSequential) await decoded;
     const sampled = entries.map(({ sampler }, index) => this.#sample(logits[index], sampler));
     const [elapsedMs, tokens] = await Promise.all([decoded, Promise.all(sampled)]);
+    this.#computingSince = undefined;
     return { tokens, elapsedMs };
   }
 

@@ -30,7 +30,7 @@ const keptComplaints = 5;
  * How much more than without a model the process may hold when it has given one up, in bytes. Seen here: some 50 MiB after
  * a vocabulary of 152,000 tokens, however many models there were.
  */
-const residue = 128 * 2 ** 20;
+const toleratedResidue = 128 * 2 ** 20;
 
 let complaints: readonly string[] = [];
 
@@ -74,8 +74,9 @@ interface Serving {
   readonly ended: Promise<void>;
 }
 
-async function load({ backend, threads }: Prepared, command: LoadCommand): Promise<Serving> {
+async function load({ backend, threads, baseMemory }: Prepared, command: LoadCommand): Promise<Serving> {
   let reported = 0;
+  const residue = Math.max(0, ownMemory() - baseMemory);
   complaints = [];
   send({ type: "progress", phase: "loading", progress: 0 });
   const engine = await Engine.load(backend, command, threads, (progress) => {
@@ -92,7 +93,7 @@ async function load({ backend, threads }: Prepared, command: LoadCommand): Promi
   const loop = new StepLoop(engine, prompts, format, command.batchSize, send);
   await loop.warmUp();
   const memory = { ram: ownMemory(), vram: engine.videoMemory };
-  send({ type: "ready", model: { ...engine.info, memory, template: format.name } });
+  send({ type: "ready", model: { ...engine.info, memory, residue, template: format.name } });
   return { engine, loop, ended: serve(loop) };
 }
 
@@ -116,7 +117,8 @@ function beat(): void {
     due = now + loopCheckMs;
   }, loopCheckMs);
   setInterval(() => {
-    send({ type: "heartbeat", statistics: serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 }, loopDelays });
+    const statistics = serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 };
+    send({ type: "heartbeat", statistics, computingMs: serving?.engine.computingMs ?? 0, loopDelays });
     loopDelays = [];
   }, heartbeatMs);
 }
@@ -129,7 +131,7 @@ async function stop({ loop, ended }: Serving): Promise<void> {
 async function unload({ backend, baseMemory }: Prepared, serving: Serving): Promise<void> {
   await stop(serving);
   await serving.engine.dispose();
-  if (ownMemory() > baseMemory + residue) process.exit(0);
+  if (ownMemory() > baseMemory + toleratedResidue) process.exit(0);
   send({ type: "prepared", backend: backend.name, freeVideoMemory: await backend.freeVideoMemory() });
 }
 

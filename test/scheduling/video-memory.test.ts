@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mebibyte, PoolWorld } from "./pool-world.ts";
+
+/** A machine with plenty of main memory, and a GPU that is none, of 6 MiB, on which all models are. */
+async function withGpu(models: Readonly<Record<string, number>>): Promise<PoolWorld> {
+  const world = new PoolWorld(models);
+  world.videoMemory = 6 * mebibyte;
+  await world.estimateAll();
+  return world;
+}
+
+test("a model that fits beside the others on the GPU disturbs none of them", async () => {
+  using world = await withGpu({ a: 4, c: 2 });
+  await world.serve("a");
+  world.ask("c");
+  await world.ready("c");
+  assert.deepEqual(world.states, { a: "ready", c: "ready" });
+});
+
+test("a model that does not fit beside the others on the GPU takes their place", async () => {
+  using world = await withGpu({ a: 4, b: 4 });
+  const a = await world.serve("a");
+  const { forecast } = await world.pool.forecast(world.entry("b"));
+  assert.deepEqual(forecast, { outcome: "evicts", victims: ["a"] });
+  const operation = world.pool.switchTo(world.entry("b"));
+  await world.flush();
+  assert.deepEqual(world.states, { a: "draining" });
+  a.leave();
+  await world.ready("b");
+  assert.equal(operation.status.state, "done");
+});
+
+test("a model that is larger than the GPU is refused, with what is missing there", async () => {
+  using world = await withGpu({ a: 4, b: 9 });
+  await world.serve("a");
+  const { forecast } = await world.pool.forecast(world.entry("b"));
+  assert.deepEqual(forecast, { outcome: "short", missing: { ram: 0, vram: 3 * mebibyte } });
+  const { error } = world.pool.switchTo(world.entry("b")).status;
+  assert.equal(error?.code, "insufficient_memory");
+  assert.match(error.message, /short by 3 MiB of GPU memory,/);
+  assert.deepEqual(world.states, { a: "ready" });
+});
