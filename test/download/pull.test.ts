@@ -103,6 +103,20 @@ describe("pulling a model", () => {
     assert.ok(server.bytesSent < content.length * 0.6, `${server.bytesSent} of ${content.length} bytes were sent again`);
   });
 
+  test("what was stopped while it was checked is checked again, not fetched again", async () => {
+    server.files.set("/m.gguf", { content });
+    const stopping = new AbortController();
+    const onProgress = ({ phase }: PullProgress) => {
+      if (phase === "verifying") stopping.abort();
+    };
+    await refused(pull(`${server.url}/m.gguf`, { signal: stopping.signal, onProgress }), "cancelled", /takes it up again/);
+    server.bytesSent = 0;
+    const { path } = await pull(`${server.url}/m.gguf`);
+    assert.ok((await readFile(path)).equals(content));
+    assert.equal(server.bytesSent, 1, "the byte that is asked for to learn of the file");
+    assert.deepEqual(await readdir(join(folder, ".llamapod")), ["m.gguf.pulled"], "nothing is left over");
+  });
+
   test("a file that has another etag by now is begun anew", async () => {
     server.files.set("/m.gguf", { content: Buffer.alloc(content.length, 1), chunkDelayMs: 1, etag: '"old"' });
     const stopping = new AbortController();
@@ -151,6 +165,7 @@ describe("pulling a model", () => {
   test("what is no GGUF file is not listed", async () => {
     server.files.set("/m.gguf", { content: Buffer.from("<html>Please log in</html>") });
     await refused(pull(`${server.url}/m.gguf`), "damaged", /m\.gguf.*letters GGUF/);
+    assert.deepEqual(await readdir(join(folder, ".llamapod")), [], "nor kept");
   });
 
   test("a source that sends less than it says, again and again", async () => {

@@ -66,6 +66,7 @@ export class ModelPlace {
   async publish(record: PulledRecord): Promise<void> {
     await writeFile(this.#recordPath, `${JSON.stringify(record)}\n`);
     await rename(this.partialPath, this.path);
+    await this.removePartial();
   }
 
   async removePartial(): Promise<void> {

@@ -1,4 +1,4 @@
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { z } from "zod";
 
 const range = z.object({
@@ -70,11 +70,6 @@ export class PartialRecord {
       await rename(`${this.#path}.new`, this.#path);
     });
     return this.#saving;
-  }
-
-  async remove(): Promise<void> {
-    await this.#saving;
-    await rm(this.#path, { force: true });
   }
 }
 

@@ -1,4 +1,4 @@
-import { rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { LlamapodError } from "../../protocol/errors.ts";
@@ -263,7 +263,7 @@ async function checkHeader(place: ModelPlace): Promise<void> {
     await readGgufHeader(place.partialPath);
   } catch (thrown) {
     if (!(thrown instanceof LlamapodError)) throw thrown;
-    await rm(place.partialPath, { force: true });
+    await place.removePartial();
     throw new DownloadError("damaged", `${thrown.message} It was not kept.`, thrown);
   }
 }

@@ -28,7 +28,8 @@ export interface Transfer {
 }
 
 /**
- * Brings a file here, whole, going on where an earlier run was stopped.
+ * Brings a file here, whole, going on where an earlier run was stopped. The record of what is there stays: until the file has been
+ * checked and published, a later run may have to find it whole.
  *
  * @returns the digest that the source announces, if it does
  * @throws {DownloadError}
@@ -99,7 +100,6 @@ async function inRanges(job: Transfer, offer: Offer, sizeBytes: number): Promise
     await record.save();
     await file.close();
   }
-  await record.remove();
 }
 
 async function openPartial(path: string, record: PartialRecord): Promise<FileHandle> {
