@@ -83,12 +83,15 @@ describe("llamapod pull", () => {
     { what: "nonsense", target: () => "nonsense", code: 2 },
     { what: "what is not there", target: () => `${server.url}/none.gguf`, code: 8 },
     { what: "a server that is not there", target: () => "http://127.0.0.1:1/x.gguf", code: 4 },
+    { what: "a registry that is not there", target: () => "oci://127.0.0.1:1/models/tiny", code: 4 },
+    { what: "a listing of Hugging Face that is down", target: () => "down/model:Q8_0", code: 4 },
     { what: "a gated model", target: () => "hf://gated/model/x.gguf", code: 5 },
     { what: "no GGUF file", target: () => `${server.url}/text.gguf`, code: 6 },
   ];
   for (const { what, target, code } of failures) {
     test(`${what}: exit code ${code}, a message, no stack trace`, async () => {
       server.files.set("/gated/model/resolve/main/x.gguf", { content, status: 403 });
+      server.files.set("/api/models/down/model/tree/main?recursive=true", { content, status: 503 });
       server.files.set("/text.gguf", { content: Buffer.from("Dear diary") });
       const failed = await pull("--quiet", target());
       assert.equal(failed.code, code, failed.stderr);

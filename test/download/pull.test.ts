@@ -250,6 +250,15 @@ describe("pulling a model", () => {
     await assert.rejects(pull("owner/other"), /no repository owner\/other/);
   });
 
+  for (const status of [429, 500, 503]) {
+    test(`a listing that is answered with status ${status} is asked for again, and not for ever`, async () => {
+      const listing = "/api/models/owner/model/tree/main?recursive=true";
+      server.files.set(listing, { content: Buffer.alloc(0), status });
+      await refused(pull("owner/model"), "unreachable", new RegExp(`answers with status ${status}.*tried 6 times`));
+      assert.equal(server.requests.length, 6);
+    });
+  }
+
   test("a link that was stopped before it was listed is not written through by the next pull", async () => {
     const path = await tinyModel("gpt2");
     const stopping = new AbortController();

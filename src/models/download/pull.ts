@@ -13,6 +13,7 @@ import { ModelPlace, sha256Of, type PulledRecord } from "./model-folder.ts";
 import { ociContent } from "./oci.ts";
 import { extractModel, type PackedModel } from "./packed-model.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
+import { Retries } from "./retry.ts";
 import type { DownloadSettings } from "./settings.ts";
 import { parseTarget, type PullTarget } from "./target.ts";
 import { transfer } from "./transfer.ts";
@@ -68,7 +69,8 @@ type Item =
 export async function pullModel(pull: Pull): Promise<PulledModel> {
   const { request, onProgress } = pull;
   onProgress({ phase: "resolving", file: undefined, bytes: 0, totalBytes: undefined });
-  const items = await itemsOf(parseTarget(request.source), pull);
+  const target = parseTarget(request.source);
+  const items = await new Retries(pull.settings.retryPauseMs).run(() => itemsOf(target, pull), pull.signal);
   const named = items.map((item) => ({ item, fileName: fileNameFor(item, items.length, request) }));
   // The first part makes the model appear, so it comes last.
   named.sort((a, b) => (a.fileName < b.fileName ? 1 : -1));
