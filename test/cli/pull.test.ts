@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { FileServer } from "../support/file-server.ts";
 import { runCommand } from "../support/processes.ts";
+import { hasSmallDisks, onDiskThatGrows, onSmallDisk } from "../support/small-disk.ts";
 
 const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 
@@ -77,6 +78,34 @@ describe("llamapod pull", () => {
     assert.equal(code, 0, stderr);
     assert.ok((await readFile(join(folder, "slow.gguf"))).equals(content));
     assert.ok(server.bytesSent < content.length * 0.7, `${server.bytesSent} of ${content.length} bytes were sent again`);
+  });
+
+  const noDisk = hasSmallDisks ? false : "THERE ARE NO USER NAMESPACES HERE: a full disk cannot be made";
+
+  test("a disk that gets full: exit code 7, a message, no stack trace; with more room it goes on", { skip: noDisk }, async () => {
+    server.files.set("/full.gguf", { content, chunkDelayMs: 20 });
+    server.bytesSent = 0;
+    const disk = await mkdtemp(join(folder, "disk-"));
+    // Enough for the model and a lock, but not for the record of what has come.
+    const pageBytes = 4_096;
+    const sizeBytes = (Math.ceil(content.length / pageBytes) + 1) * pageBytes;
+    const args = ["pull", "--models-dir", disk, `${server.url}/full.gguf`];
+    const failed = await runCommand(args, {}, onSmallDisk(disk, sizeBytes));
+    assert.equal(failed.code, 7, failed.stderr);
+    assert.match(failed.stderr, /^llamapod: The disk is full: full\.gguf could not be written/);
+    assert.doesNotMatch(failed.stderr, /^\s+at /m);
+
+    server.bytesSent = 0;
+    const { code, stdout, stderr } = await runCommand(args, {}, onDiskThatGrows(disk, sizeBytes));
+    assert.equal(code, 0, stderr);
+    const digest = createHash("sha256").update(content).digest("hex");
+    assert.ok(stdout.trim().split("\n").at(-1)?.includes(digest), stdout);
+    assert.ok(server.bytesSent < content.length * 1.7, `${server.bytesSent} bytes were sent for ${content.length}`);
+
+    // A copy needs no record before it is published.
+    const copied = await runCommand(["pull", "--models-dir", disk, await tinyModel("gpt2")], {}, onSmallDisk(disk, sizeBytes));
+    assert.equal(copied.code, 7, copied.stderr);
+    assert.match(copied.stderr, /^llamapod: The disk is full: /);
   });
 
   const failures = [

@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
 import { createPartial } from "./partial-file.ts";
-import { checkSpace, diskError } from "./space.ts";
+import { checkSpace } from "./space.ts";
 
 /** The file of a path, or all parts of a split model. @throws {DownloadError} `not_found`, `bad_target` */
 export async function localFiles(path: string): Promise<string[]> {
@@ -33,13 +33,13 @@ export async function copyHere(
   let copied = 0;
   try {
     for await (const chunk of createReadStream(source, { highWaterMark: 1024 * 1024, signal }) as AsyncIterable<Buffer>) {
-      await file.write(chunk);
+      await file.writeFile(chunk);
       copied += chunk.length;
       onProgress(copied, size);
     }
     await file.sync();
   } catch (thrown) {
-    throw signal.aborted ? cancelled() : diskError(thrown, basename(source));
+    throw signal.aborted ? cancelled() : thrown;
   }
 }
 

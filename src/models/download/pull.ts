@@ -15,6 +15,7 @@ import { extractModel, type PackedModel } from "./packed-model.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
 import { Retries } from "./retry.ts";
 import type { DownloadSettings } from "./settings.ts";
+import { diskError } from "./space.ts";
 import { parseTarget, type PullTarget } from "./target.ts";
 import { transfer } from "./transfer.ts";
 
@@ -78,7 +79,12 @@ export async function pullModel(pull: Pull): Promise<PulledModel> {
   // What the catalogue says of a file is said of a model that is one.
   const definition = items.length === 1 ? request.definition : {};
   for (const { item, fileName } of named) {
-    results.push(await pullOne({ ...pull, request: { ...request, definition } }, item, fileName));
+    const pulling = pullOne({ ...pull, request: { ...request, definition } }, item, fileName);
+    results.push(
+      await pulling.catch((thrown: unknown) => {
+        throw diskError(thrown, fileName);
+      }),
+    );
   }
   const files = results.map(({ file }) => file).reverse();
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
