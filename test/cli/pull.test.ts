@@ -59,6 +59,27 @@ describe("llamapod pull", () => {
     assert.match(table, /^MODEL +STATE +SIZE.*\nmine +available +919 kB +2048 +MIT\n/);
   });
 
+  for (const { what, source } of [
+    { what: "a repository and a quantisation", source: () => "owner/model:Q8_0" },
+    { what: "a repository with a split model", source: () => "owner/model:Q4_0" },
+    { what: "an address without a file's name", source: () => `${server.url}/download?id=7` },
+  ]) {
+    test(`a model of models.yaml whose source is ${what} becomes the model of that id`, async () => {
+      const path = ["m-Q8_0.gguf", "m-Q4_0-00001-of-00002.gguf", "m-Q4_0-00002-of-00002.gguf"];
+      const listing = path.map((each) => ({ type: "file", path: each, size: content.length }));
+      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
+      for (const each of path) server.files.set(`/owner/model/resolve/main/${each}`, { content });
+      server.files.set("/download?id=7", { content });
+      const models = await mkdtemp(join(folder, "models-"));
+      await writeFile(join(models, "models.yaml"), JSON.stringify({ models: { mine: { source: source() } } }));
+      const { code, stdout, stderr } = await runCommand(["pull", "--models-dir", models, "mine"], { HF_ENDPOINT: server.url });
+      assert.equal(code, 0, stderr);
+      assert.equal((JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as { model: string }).model, "mine");
+      const listed = JSON.parse((await runCommand(["list", "--json", "--models-dir", models])).stdout) as ListJson;
+      assert.equal(listed.models.find(({ id }) => id === "mine")?.state, "available");
+    });
+  }
+
   test("killed in the middle: the next one fetches only the rest", async () => {
     server.files.set("/slow.gguf", { content, chunkDelayMs: 20 });
     const child = spawn(process.execPath, [program, "pull", "--models-dir", folder, `${server.url}/slow.gguf`], {

@@ -273,6 +273,23 @@ describe("pulling a model", () => {
     assert.ok((await readFile(join(folder, "mine.gguf"))).equals(content));
   });
 
+  for (const localFile of ["copy", "link"] as const) {
+    test(`a ${localFile} that was stopped is not gone on with as the download of that name that was stopped before it`, async () => {
+      const stopped = async (source: string, phase: PullProgress["phase"]) => {
+        const stopping = new AbortController();
+        const onProgress = (progress: PullProgress) => {
+          if (progress.phase === phase && progress.bytes > 0) stopping.abort();
+        };
+        const stopIt = { localFile, definition: { file: "m.gguf" }, signal: stopping.signal, onProgress };
+        await refused(pull(source, stopIt), "cancelled", /stopped/);
+      };
+      server.files.set("/m.gguf", { content, chunkDelayMs: 1 });
+      await stopped(`${server.url}/m.gguf`, "downloading");
+      await stopped(await tinyModel("llama"), "verifying");
+      assert.ok((await readFile((await pull(`${server.url}/m.gguf`)).path)).equals(content));
+    });
+  }
+
   test("what the catalogue says of a single file is not held against the parts of a split model", async () => {
     const definition = { sha256: "0".repeat(64), sizeBytes: 1 };
     const parts = join(folder, "source");

@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { readdir, rm, stat, symlink } from "node:fs/promises";
+import { readdir, stat, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { DownloadError } from "./errors.ts";
@@ -44,6 +44,5 @@ export async function copyHere(
 }
 
 export async function linkHere(source: string, path: string): Promise<void> {
-  await rm(path, { force: true });
   await symlink(source, path);
 }
