@@ -5,9 +5,10 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { ModelLabels } from "../../src/health/metrics/model-labels.ts";
 import type { Usage } from "../../src/protocol/stream.ts";
+import { tinyModel } from "../fixtures/tiny-models.ts";
 import { sample, scrape } from "../support/metrics.ts";
 import { runnersOf } from "../support/processes.ts";
-import { startService, type RunningService } from "../support/service.ts";
+import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
 
 const promtool = spawnSync("promtool", ["--version"]).status === 0;
@@ -130,6 +131,14 @@ describe("metrics", () => {
     assert.equal(sample(scraped, "llamapod_queue_limit"), 1);
   });
 
+  test("loads and switches are counted from 0 on, so that the first one is an increase", async () => {
+    const text = await (await fetch(`${service.url}/metrics`)).text();
+    for (const cause of ["refused", "crashed", "memory"])
+      assert.ok(text.includes(`llamapod_model_loads_total{model="gpt2",outcome="failed",cause="${cause}"} 0\n`), cause);
+    for (const outcome of ["ok", "failed"])
+      assert.ok(text.includes(`llamapod_model_switches_total{outcome="${outcome}"} 0\n`), outcome);
+  });
+
   test("a scrape loads nothing and changes nothing", async () => {
     const runners = runnersOf(process.pid);
     const counters = async () => [...(await scrape(service.url))].filter(([name]) => /^llamapod_.*_total/.test(name));
@@ -178,6 +187,16 @@ describe("metrics", () => {
     assert.equal(values[59], "_other");
     assert.equal(labels.of("model-3"), "model-3");
     assert.equal(overflows, 10);
+  });
+
+  test("a folder with more models than labels: a scrape is no observation of them", async () => {
+    const tiny = await tinyModel("gpt2");
+    const folder = await modelsFolder(Object.fromEntries(Array.from({ length: 55 }, (_, index) => [`m${index}`, tiny])));
+    await using many = await serveFolder(folder, {});
+    await scrape(many.url);
+    const scraped = await scrape(many.url);
+    assert.equal(sample(scraped, "llamapod_model_state", { model: "_other", state: "available" }), 5);
+    assert.equal(sample(scraped, "llamapod_metrics_label_overflow_total"), 0);
   });
 
   test("OpenMetrics, for those who ask for it, names a request of each bucket", async () => {
