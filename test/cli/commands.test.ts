@@ -35,6 +35,12 @@ describe("commands that look into the models folder", () => {
     const json = JSON.parse((await run("show", "gpt-sw3-6.7b", "--json")).stdout) as { state: string; stop: string[] };
     assert.deepEqual([json.state, json.stop], ["available", ["User:"]]);
     assert.match((await run("show", "qwen2.5-7b")).stdout, /state +not downloaded/);
+    const digest = "65b8fcd92af6b4fefa935c625d1ac27ea29dcb6ee14589c55a8f115ceaaa1423";
+    await writeFile(join(folder, "models.yaml"), "models: {qwen2.5-7b: {gated: true}}");
+    assert.match((await run("show", "qwen2.5-7b")).stdout, new RegExp(`sha256 +${digest}\n(.*\n)*gated +yes`));
+    const known = JSON.parse((await run("show", "qwen2.5-7b", "--json")).stdout) as { sha256: string; gated: boolean };
+    assert.deepEqual([known.sha256, known.gated], [digest, true]);
+    await rm(join(folder, "models.yaml"));
     assert.equal((await run("show", "nothing")).code, exitCodes.notFound.code);
   });
 
@@ -173,6 +179,7 @@ describe("help and completion", () => {
       const help = await runCommand([name, "--help"]);
       assert.equal(help.code, 0);
       assert.match(help.stdout, /Examples?:\n {2}.*llamapod/, name);
+      assert.equal(help.stdout.match(/^Exit codes:/gm)?.length, 1, `${name} says once what its exit codes are`);
     }
   });
 

@@ -59,6 +59,13 @@ describe("llamapod pull", () => {
     assert.match(table, /^MODEL +STATE +SIZE.*\nmine +available +919 kB +2048 +MIT\n/);
   });
 
+  test("--quiet --json: the result as JSON, and nothing else", async () => {
+    server.files.set("/quiet.gguf", { content });
+    const { stdout, stderr } = await pull("--quiet", "--json", `${server.url}/quiet.gguf`);
+    assert.deepEqual((JSON.parse(stdout) as { state: string }).state, "pulled");
+    assert.equal(stderr, "");
+  });
+
   for (const { what, source } of [
     { what: "a repository and a quantisation", source: () => "owner/model:Q8_0" },
     { what: "a repository with a split model", source: () => "owner/model:Q4_0" },
