@@ -116,6 +116,15 @@ describe("metrics", () => {
     assert.equal(sample(scraped, "llamapod_ready"), 1);
   });
 
+  test("the memory that a model takes is what it was measured to take, not what it was expected to", async () => {
+    const lines: { msg: string; memory?: { ram: number } }[] = [];
+    const write = (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[number]);
+    await using measured = await startService(["gpt2"], {}, pino({ level: "info" }, { write }));
+    const { memory } = lines.find(({ msg }) => msg === "model is ready") ?? assert.fail("it is not ready");
+    const scraped = await scrape(measured.url);
+    assert.equal(sample(scraped, "llamapod_model_memory_bytes", { model: "gpt2" }), memory?.ram);
+  });
+
   test("a refusal for want of room is counted under its model", async () => {
     await using crowded = await startService(["gpt2"], { slots: 1, maxQueue: 1 });
     using asker = await StreamClient.connect(crowded.url);
