@@ -6,10 +6,12 @@ import { pino } from "pino";
 import { ModelLabels } from "../../src/health/metrics/model-labels.ts";
 import type { Usage } from "../../src/protocol/stream.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { makeTraffic } from "../observability/traffic.ts";
 import { sample, scrape } from "../support/metrics.ts";
 import { runnersOf } from "../support/processes.ts";
 import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
+import { metricsContract } from "./metrics-contract.ts";
 
 const promtool = spawnSync("promtool", ["--version"]).status === 0;
 
@@ -140,10 +142,12 @@ describe("metrics", () => {
     assert.equal(sample(scraped, "llamapod_queue_limit"), 1);
   });
 
-  test("loads and switches are counted from 0 on, so that the first one is an increase", async () => {
+  test("loads, switches and closes are counted from 0 on, so that the first one is an increase", async () => {
     const text = await (await fetch(`${service.url}/metrics`)).text();
     for (const cause of ["refused", "crashed", "memory"])
       assert.ok(text.includes(`llamapod_model_loads_total{model="gpt2",outcome="failed",cause="${cause}"} 0\n`), cause);
+    for (const code of ["1001", "1003", "1013", "4400", "4408", "4429"])
+      assert.ok(text.includes(`llamapod_ws_closes_total{code="${code}"} 0\n`), code);
     for (const outcome of ["ok", "failed"])
       assert.ok(text.includes(`llamapod_model_switches_total{outcome="${outcome}"} 0\n`), outcome);
   });
@@ -156,6 +160,27 @@ describe("metrics", () => {
     assert.deepEqual(runnersOf(process.pid), runners);
     const { models } = (await (await fetch(`${service.url}/api/models`)).json()) as { models: { id: string; state: string }[] };
     assert.equal(models.find(({ id }) => id === "gpt2")?.state, "available");
+  });
+
+  test("the delays of the event loop add up from scrape to scrape", async () => {
+    const counted = async () =>
+      sample(await scrape(service.url), "llamapod_event_loop_delay_seconds_count", { process: "server" });
+    const first = await counted();
+    assert.ok(first > 0);
+    assert.ok((await counted()) >= first);
+    assert.ok((await counted()) >= first);
+  });
+
+  test("names, types and labels are those that dashboards and alerts were written for", async () => {
+    await using busy = await startService(["llama", "gpt2"], { slots: 2, maxQueue: 4 });
+    await makeTraffic(busy.url, 0);
+    const text = await (await fetch(`${busy.url}/metrics`)).text();
+    const types = [...text.matchAll(/^# TYPE (llamapod_\w+) (\w+)$/gm)];
+    const scraped = types.map(([, name = "", type = ""]) => {
+      const labels = new RegExp(`^${name}(?:_bucket)?\\{(.*)\\}`, "m").exec(text)?.[1]?.match(/\w+(?==")/g) ?? [];
+      return [name, [type, ...labels.filter((label) => label !== "le").sort()].join(" ")] as const;
+    });
+    assert.deepEqual(Object.fromEntries(scraped.sort()), metricsContract);
   });
 
   test("whatever clients make up, no label takes it over", async () => {
