@@ -156,7 +156,7 @@ describe("commands that talk to a running server", () => {
   const noTerminal = hasTerminal ? false : "THERE IS NO script HERE: install Debian's package bsdutils to run this";
 
   test("a conversation on a terminal goes on, begins anew and ends", { skip: noTerminal }, async () => {
-    const terminal = new Terminal(["run", "llama", "--max-tokens", "3", "--temperature", "0"], { LLAMAPOD_URL: service.url });
+    using terminal = new Terminal(["run", "llama", "--max-tokens", "3", "--temperature", "0"], { LLAMAPOD_URL: service.url });
     await terminal.until("> ");
     assert.match(await terminal.say("/help", "> "), /\/clear +begin a new conversation/);
     const first = await terminal.say("One", "> ");

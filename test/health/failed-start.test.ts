@@ -37,7 +37,7 @@ describe("a first model that cannot be loaded", () => {
   const noTerminal = hasTerminal ? false : "THERE IS NO script HERE: install Debian's package bsdutils to run this";
   test("on a terminal the log is one for people", { skip: noTerminal }, async () => {
     const flags = ["--port", "0", "--gpu", "off", "--models-dir", folder, "--model", "notes", "--exit-on-failed-start"];
-    const terminal = new Terminal(["serve", ...flags]);
+    using terminal = new Terminal(["serve", ...flags]);
     assert.match(await terminal.until("cannot start"), /\[\d\d:\d\d:\d\d\] .*FATAL.*: .*the server cannot start/);
     assert.equal(await terminal.exited(), 3);
   });

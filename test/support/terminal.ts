@@ -9,7 +9,7 @@ const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 export const hasTerminal = spawnSync("script", ["--version"]).status === 0;
 
 /** The command line, as somebody sees it who types. */
-export class Terminal {
+export class Terminal implements Disposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   /** What has been shown and not been taken. */
   #shown = "";
@@ -24,6 +24,10 @@ export class Terminal {
     this.#child.stdout.on("data", (text: string) => {
       this.#shown += text;
     });
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill("SIGKILL");
   }
 
   /** @returns what is shown up to a text */
