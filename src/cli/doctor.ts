@@ -17,7 +17,7 @@ export function doctorCommand(): Command {
     .option("--json", "an object a line: id, finding, level (ok, warn, fail), message, who, fix, or")
     .addHelpText(
       "after",
-      "\nExit codes: 0 all well, 1 warnings, 3 something fails. Nothing is changed.\n\nExample:\n  llamapod doctor --json",
+      "\nExit codes: 0 all well, 1 warnings, 3 something fails, 2 no host to look at from here. Nothing is changed.\n\nExample:\n  llamapod doctor --json",
     )
     .action(async ({ json }: { json?: true }) => {
       if (!existsSync(script)) {

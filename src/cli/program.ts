@@ -42,7 +42,9 @@ export function llamapodProgram(): Command {
     completionCommand(() => program.commands),
   ];
   for (const command of commands) {
-    program.addCommand(command.copyInheritedSettings(program).addHelpText("after", `${settingsHelp}\n${exitCodeHelp()}`));
+    program.addCommand(command.copyInheritedSettings(program));
+    // It is a script that runs without llamapod too: it has no settings, and exit codes of its own.
+    if (command.name() !== "doctor") command.addHelpText("after", `${settingsHelp}\n${exitCodeHelp()}`);
   }
   return program;
 }

@@ -63,7 +63,7 @@ Examples:
       display.end();
       await catalogue.scan();
       const id = catalogue.entries.find(({ file }) => file.paths.includes(pulled.path))?.id ?? model;
-      if (style === "json") printJsonLine({ model: id, ...pulledJson(pulled) });
+      if (options.json || style === "json") printJsonLine({ model: id, ...pulledJson(pulled) });
       else
         process.stdout.write(
           `${id} ${pulled.wasHere ? "is here already" : "is ready"}: ${pulled.path} (${bytes(pulled.sizeBytes)})\n`,

@@ -37,7 +37,9 @@ export function showCommand(): Command {
     if (options.json) {
       printJson({
         ...row,
+        sha256: definition.sha256,
         licence: definition.licence,
+        gated: definition.gated,
         stop: definition.stop,
         sampling: definition.sampling,
         chat_template: chatTemplate,

@@ -190,7 +190,7 @@ export class Resident {
       backend: loaded?.backend,
       cachedTokens: statistics.cachedTokens,
       contextTokens: loaded === undefined ? 0 : loaded.contextSize * loaded.slots,
-      memory: this.memory,
+      memory: loaded?.memory ?? this.memory,
     };
   }
 }

@@ -68,7 +68,9 @@ export class WebSockets {
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     });
     this.#sockets.on("headers", (headers, request) => {
-      headers.push(`${requestIdHeader}: ${context.correlations.of(request).requestId}`);
+      const { requestId, span } = context.correlations.of(request);
+      headers.push(`${requestIdHeader}: ${requestId}`);
+      if (span.traceparent !== undefined) headers.push(`traceparent: ${span.traceparent}`);
     });
     context.metrics.connections.observe(() => this.#measure());
     server.on("upgrade", (request, socket, head) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { copyFile, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -11,6 +11,7 @@ import { tinyModel } from "../fixtures/tiny-models.ts";
 import { runCommand } from "../support/processes.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
+import { hasTerminal, Terminal } from "../support/terminal.ts";
 
 const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 
@@ -35,6 +36,12 @@ describe("commands that look into the models folder", () => {
     const json = JSON.parse((await run("show", "gpt-sw3-6.7b", "--json")).stdout) as { state: string; stop: string[] };
     assert.deepEqual([json.state, json.stop], ["available", ["User:"]]);
     assert.match((await run("show", "qwen2.5-7b")).stdout, /state +not downloaded/);
+    const digest = "65b8fcd92af6b4fefa935c625d1ac27ea29dcb6ee14589c55a8f115ceaaa1423";
+    await writeFile(join(folder, "models.yaml"), "models: {qwen2.5-7b: {gated: true}}");
+    assert.match((await run("show", "qwen2.5-7b")).stdout, new RegExp(`sha256 +${digest}\n(.*\n)*gated +yes`));
+    const known = JSON.parse((await run("show", "qwen2.5-7b", "--json")).stdout) as { sha256: string; gated: boolean };
+    assert.deepEqual([known.sha256, known.gated], [digest, true]);
+    await rm(join(folder, "models.yaml"));
     assert.equal((await run("show", "nothing")).code, exitCodes.notFound.code);
   });
 
@@ -49,6 +56,10 @@ describe("commands that look into the models folder", () => {
     assert.equal((await run("rm", "linked", "--yes")).code, 0);
     assert.ok(!(await readdir(folder)).includes("linked.gguf"));
     assert.ok((await readdir(join(outside, ".."))).includes("original.gguf"));
+    await copyFile(await tinyModel("gpt2"), join(folder, "copied.gguf"));
+    const { size } = await stat(join(folder, "copied.gguf"));
+    const told = JSON.parse((await run("rm", "copied", "--yes", "--json")).stdout) as unknown;
+    assert.deepEqual(told, { model: "copied", deleted: [join(folder, "copied.gguf")], size_bytes: size });
     for (const name of ["linked", "../outside", "..", "/etc/passwd"]) {
       assert.equal((await run("rm", name, "--yes")).code, exitCodes.notFound.code, name);
     }
@@ -121,6 +132,42 @@ describe("commands that talk to a running server", () => {
     assert.equal((await run("switch", "gpt2")).code, 0, "it is a second time, too");
   });
 
+  test("switch --json: a line for each step", async () => {
+    const { code, stdout, stderr } = await run("switch", "llama", "--json");
+    assert.equal(code, 0, stderr);
+    const steps = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { model: string; state: string });
+    assert.ok(steps.every(({ model }) => model === "llama"));
+    assert.equal(steps.at(-1)?.state, "ready");
+  });
+
+  test("bench measures reading and writing, in a table and as JSON", async () => {
+    const { code, stdout, stderr } = await run("bench", "llama", "--json");
+    assert.equal(code, 0, stderr);
+    const { model, ...measured } = JSON.parse(stdout) as { model: string } & Readonly<Record<string, number>>;
+    assert.equal(model, "llama");
+    assert.deepEqual(Object.keys(measured), ["prompt_tokens_per_second", "decode_tokens_per_second", "time_to_first_token_ms"]);
+    for (const [name, value] of Object.entries(measured)) assert.ok(value > 0, name);
+    assert.match((await run("bench", "llama")).stdout, /^MODEL +READS.*WRITES.*FIRST TOKEN, MS\nllama( +\d+(\.\d)?){3}\n$/);
+  });
+
+  const noTerminal = hasTerminal ? false : "THERE IS NO script HERE: install Debian's package bsdutils to run this";
+
+  test("a conversation on a terminal goes on, begins anew and ends", { skip: noTerminal }, async () => {
+    using terminal = new Terminal(["run", "llama", "--max-tokens", "3", "--temperature", "0"], { LLAMAPOD_URL: service.url });
+    await terminal.until("> ");
+    assert.match(await terminal.say("/help", "> "), /\/clear +begin a new conversation/);
+    const first = await terminal.say("One", "> ");
+    const second = await terminal.say("One", "> ");
+    assert.notEqual(second, first, "what was said before belongs to the question");
+    await terminal.say("/clear", "> ");
+    assert.equal(await terminal.say("One", "> "), first, "and not any more");
+    assert.match(await terminal.say("/nonsense", "> "), /There is no \/nonsense/);
+    assert.equal(await terminal.exitAfter("/exit"), 0);
+  });
+
   test("switch says that the model before it makes room, and Ctrl-C calls it off", async () => {
     await using full = await startService(["llama", "gpt2"], { maxResident: 1, parkAfterSeconds: 60 });
     using client = await StreamClient.connect(full.url);
@@ -173,7 +220,30 @@ describe("help and completion", () => {
       const help = await runCommand([name, "--help"]);
       assert.equal(help.code, 0);
       assert.match(help.stdout, /Examples?:\n {2}.*llamapod/, name);
+      assert.equal(help.stdout.match(/^Exit codes:/gm)?.length, 1, `${name} says once what its exit codes are`);
     }
+  });
+
+  test("the scripts for zsh and fish have every command, its flags, and the shells", async () => {
+    for (const [shell, flag] of [
+      ["zsh", "--force"],
+      ["fish", "-l force"],
+    ] as const) {
+      const { code, stdout } = await runCommand(["completion", shell]);
+      assert.equal(code, 0);
+      for (const word of ["serve", "doctor", "completion", flag, "bash zsh fish", "llamapod list --json"])
+        assert.ok(stdout.includes(word), `${shell}: ${word}`);
+    }
+    assert.equal((await runCommand(["completion", "tcsh"])).code, exitCodes.usage.code);
+  });
+
+  test("key --json: the key, and the line for the file of keys, which has only its hash", async () => {
+    const { stdout, stderr } = await runCommand(["key", "alice", "--scopes", "chat,admin", "--json"]);
+    const made = JSON.parse(stdout) as { name: string; scopes: string[]; key: string; line: string };
+    assert.deepEqual([made.name, made.scopes], ["alice", ["chat", "admin"]]);
+    assert.match(made.line, /^alice [0-9a-f]{64} chat,admin$/);
+    assert.ok(!made.line.includes(made.key));
+    assert.equal(stderr, "");
   });
 
   test("the bash script completes commands, flags and models", async () => {

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { FileServer } from "../support/file-server.ts";
 import { runCommand } from "../support/processes.ts";
+import { hasSmallDisks, onDiskThatGrows, onSmallDisk } from "../support/small-disk.ts";
 
 const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 
@@ -58,6 +59,34 @@ describe("llamapod pull", () => {
     assert.match(table, /^MODEL +STATE +SIZE.*\nmine +available +919 kB +2048 +MIT\n/);
   });
 
+  test("--quiet --json: the result as JSON, and nothing else", async () => {
+    server.files.set("/quiet.gguf", { content });
+    const { stdout, stderr } = await pull("--quiet", "--json", `${server.url}/quiet.gguf`);
+    assert.deepEqual((JSON.parse(stdout) as { state: string }).state, "pulled");
+    assert.equal(stderr, "");
+  });
+
+  for (const { what, source } of [
+    { what: "a repository and a quantisation", source: () => "owner/model:Q8_0" },
+    { what: "a repository with a split model", source: () => "owner/model:Q4_0" },
+    { what: "an address without a file's name", source: () => `${server.url}/download?id=7` },
+  ]) {
+    test(`a model of models.yaml whose source is ${what} becomes the model of that id`, async () => {
+      const path = ["m-Q8_0.gguf", "m-Q4_0-00001-of-00002.gguf", "m-Q4_0-00002-of-00002.gguf"];
+      const listing = path.map((each) => ({ type: "file", path: each, size: content.length }));
+      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
+      for (const each of path) server.files.set(`/owner/model/resolve/main/${each}`, { content });
+      server.files.set("/download?id=7", { content });
+      const models = await mkdtemp(join(folder, "models-"));
+      await writeFile(join(models, "models.yaml"), JSON.stringify({ models: { mine: { source: source() } } }));
+      const { code, stdout, stderr } = await runCommand(["pull", "--models-dir", models, "mine"], { HF_ENDPOINT: server.url });
+      assert.equal(code, 0, stderr);
+      assert.equal((JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as { model: string }).model, "mine");
+      const listed = JSON.parse((await runCommand(["list", "--json", "--models-dir", models])).stdout) as ListJson;
+      assert.equal(listed.models.find(({ id }) => id === "mine")?.state, "available");
+    });
+  }
+
   test("killed in the middle: the next one fetches only the rest", async () => {
     server.files.set("/slow.gguf", { content, chunkDelayMs: 20 });
     const child = spawn(process.execPath, [program, "pull", "--models-dir", folder, `${server.url}/slow.gguf`], {
@@ -79,16 +108,47 @@ describe("llamapod pull", () => {
     assert.ok(server.bytesSent < content.length * 0.7, `${server.bytesSent} of ${content.length} bytes were sent again`);
   });
 
+  const noDisk = hasSmallDisks ? false : "THERE ARE NO USER NAMESPACES HERE: a full disk cannot be made";
+
+  test("a disk that gets full: exit code 7, a message, no stack trace; with more room it goes on", { skip: noDisk }, async () => {
+    server.files.set("/full.gguf", { content, chunkDelayMs: 20 });
+    server.bytesSent = 0;
+    const disk = await mkdtemp(join(folder, "disk-"));
+    // Enough for the model and a lock, but not for the record of what has come.
+    const pageBytes = 4_096;
+    const sizeBytes = (Math.ceil(content.length / pageBytes) + 1) * pageBytes;
+    const args = ["pull", "--models-dir", disk, `${server.url}/full.gguf`];
+    const failed = await runCommand(args, {}, onSmallDisk(disk, sizeBytes));
+    assert.equal(failed.code, 7, failed.stderr);
+    assert.match(failed.stderr, /^llamapod: The disk is full: full\.gguf could not be written/);
+    assert.doesNotMatch(failed.stderr, /^\s+at /m);
+
+    server.bytesSent = 0;
+    const { code, stdout, stderr } = await runCommand(args, {}, onDiskThatGrows(disk, sizeBytes));
+    assert.equal(code, 0, stderr);
+    const digest = createHash("sha256").update(content).digest("hex");
+    assert.ok(stdout.trim().split("\n").at(-1)?.includes(digest), stdout);
+    assert.ok(server.bytesSent < content.length * 1.7, `${server.bytesSent} bytes were sent for ${content.length}`);
+
+    // A copy needs no record before it is published.
+    const copied = await runCommand(["pull", "--models-dir", disk, await tinyModel("gpt2")], {}, onSmallDisk(disk, sizeBytes));
+    assert.equal(copied.code, 7, copied.stderr);
+    assert.match(copied.stderr, /^llamapod: The disk is full: /);
+  });
+
   const failures = [
     { what: "nonsense", target: () => "nonsense", code: 2 },
     { what: "what is not there", target: () => `${server.url}/none.gguf`, code: 8 },
     { what: "a server that is not there", target: () => "http://127.0.0.1:1/x.gguf", code: 4 },
+    { what: "a registry that is not there", target: () => "oci://127.0.0.1:1/models/tiny", code: 4 },
+    { what: "a listing of Hugging Face that is down", target: () => "down/model:Q8_0", code: 4 },
     { what: "a gated model", target: () => "hf://gated/model/x.gguf", code: 5 },
     { what: "no GGUF file", target: () => `${server.url}/text.gguf`, code: 6 },
   ];
   for (const { what, target, code } of failures) {
     test(`${what}: exit code ${code}, a message, no stack trace`, async () => {
       server.files.set("/gated/model/resolve/main/x.gguf", { content, status: 403 });
+      server.files.set("/api/models/down/model/tree/main?recursive=true", { content, status: 503 });
       server.files.set("/text.gguf", { content: Buffer.from("Dear diary") });
       const failed = await pull("--quiet", target());
       assert.equal(failed.code, code, failed.stderr);

@@ -103,6 +103,20 @@ describe("pulling a model", () => {
     assert.ok(server.bytesSent < content.length * 0.6, `${server.bytesSent} of ${content.length} bytes were sent again`);
   });
 
+  test("what was stopped while it was checked is checked again, not fetched again", async () => {
+    server.files.set("/m.gguf", { content });
+    const stopping = new AbortController();
+    const onProgress = ({ phase }: PullProgress) => {
+      if (phase === "verifying") stopping.abort();
+    };
+    await refused(pull(`${server.url}/m.gguf`, { signal: stopping.signal, onProgress }), "cancelled", /takes it up again/);
+    server.bytesSent = 0;
+    const { path } = await pull(`${server.url}/m.gguf`);
+    assert.ok((await readFile(path)).equals(content));
+    assert.equal(server.bytesSent, 1, "the byte that is asked for to learn of the file");
+    assert.deepEqual(await readdir(join(folder, ".llamapod")), ["m.gguf.pulled"], "nothing is left over");
+  });
+
   test("a file that has another etag by now is begun anew", async () => {
     server.files.set("/m.gguf", { content: Buffer.alloc(content.length, 1), chunkDelayMs: 1, etag: '"old"' });
     const stopping = new AbortController();
@@ -151,6 +165,7 @@ describe("pulling a model", () => {
   test("what is no GGUF file is not listed", async () => {
     server.files.set("/m.gguf", { content: Buffer.from("<html>Please log in</html>") });
     await refused(pull(`${server.url}/m.gguf`), "damaged", /m\.gguf.*letters GGUF/);
+    assert.deepEqual(await readdir(join(folder, ".llamapod")), [], "nor kept");
   });
 
   test("a source that sends less than it says, again and again", async () => {
@@ -235,6 +250,15 @@ describe("pulling a model", () => {
     await assert.rejects(pull("owner/other"), /no repository owner\/other/);
   });
 
+  for (const status of [429, 500, 503]) {
+    test(`a listing that is answered with status ${status} is asked for again, and not for ever`, async () => {
+      const listing = "/api/models/owner/model/tree/main?recursive=true";
+      server.files.set(listing, { content: Buffer.alloc(0), status });
+      await refused(pull("owner/model"), "unreachable", new RegExp(`answers with status ${status}.*tried 6 times`));
+      assert.equal(server.requests.length, 6);
+    });
+  }
+
   test("a link that was stopped before it was listed is not written through by the next pull", async () => {
     const path = await tinyModel("gpt2");
     const stopping = new AbortController();
@@ -248,6 +272,23 @@ describe("pulling a model", () => {
     assert.ok((await readFile(path)).equals(content), "the user's own file is as it was");
     assert.ok((await readFile(join(folder, "mine.gguf"))).equals(content));
   });
+
+  for (const localFile of ["copy", "link"] as const) {
+    test(`a ${localFile} that was stopped is not gone on with as the download of that name that was stopped before it`, async () => {
+      const stopped = async (source: string, phase: PullProgress["phase"]) => {
+        const stopping = new AbortController();
+        const onProgress = (progress: PullProgress) => {
+          if (progress.phase === phase && progress.bytes > 0) stopping.abort();
+        };
+        const stopIt = { localFile, definition: { file: "m.gguf" }, signal: stopping.signal, onProgress };
+        await refused(pull(source, stopIt), "cancelled", /stopped/);
+      };
+      server.files.set("/m.gguf", { content, chunkDelayMs: 1 });
+      await stopped(`${server.url}/m.gguf`, "downloading");
+      await stopped(await tinyModel("llama"), "verifying");
+      assert.ok((await readFile((await pull(`${server.url}/m.gguf`)).path)).equals(content));
+    });
+  }
 
   test("what the catalogue says of a single file is not held against the parts of a split model", async () => {
     const definition = { sha256: "0".repeat(64), sizeBytes: 1 };

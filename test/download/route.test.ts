@@ -18,7 +18,11 @@ test("POST /api/models/:id/pull: an operation, joined by a second one, after whi
   await using files = await FileServer.start();
   files.files.set("/tiny.gguf", { content: await readFile(await tinyModel("gpt2")), chunkDelayMs: 1 });
   const folder = await mkdtemp(join(tmpdir(), "llamapod-route-"));
-  const models = { mine: { source: `${files.url}/tiny.gguf` }, broken: { source: `${files.url}/none.gguf` } };
+  const models = {
+    mine: { source: `${files.url}/tiny.gguf` },
+    broken: { source: `${files.url}/none.gguf` },
+    unreachable: { source: "oci://127.0.0.1:1/models/tiny" },
+  };
   await writeFile(join(folder, "models.yaml"), JSON.stringify({ models }));
   await using service = await serveFolder(folder, {});
   const pull = async (id: string) => {
@@ -45,5 +49,7 @@ test("POST /api/models/:id/pull: an operation, joined by a second one, after whi
   const failed = await ended((await pull("broken")).body);
   assert.deepEqual([failed.state, failed.error?.code], ["failed", "pull_failed"]);
   assert.match(failed.error?.message ?? "", /none\.gguf/);
+  const unreachable = await ended((await pull("unreachable")).body);
+  assert.match(unreachable.error?.message ?? "", /127\.0\.0\.1:1 cannot be reached/);
   for (const name of ["unknown", encodeURIComponent(`${files.url}/tiny.gguf`)]) assert.equal((await pull(name)).status, 404);
 });

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { hostileFile } from "../fixtures/hostile.ts";
 import { runCommand, ServerProcess, until } from "../support/processes.ts";
+import { hasTerminal, Terminal } from "../support/terminal.ts";
 
 describe("a first model that cannot be loaded", () => {
   let folder: string;
@@ -31,6 +32,14 @@ describe("a first model that cannot be loaded", () => {
     const { code, stdout } = await exitOnFailedStart(hostile);
     assert.equal(code, 3, stdout);
     assert.match(stdout, /the server cannot start: .*unknown model architecture/);
+  });
+
+  const noTerminal = hasTerminal ? false : "THERE IS NO script HERE: install Debian's package bsdutils to run this";
+  test("on a terminal the log is one for people", { skip: noTerminal }, async () => {
+    const flags = ["--port", "0", "--gpu", "off", "--models-dir", folder, "--model", "notes", "--exit-on-failed-start"];
+    using terminal = new Terminal(["serve", ...flags]);
+    assert.match(await terminal.until("cannot start"), /\[\d\d:\d\d:\d\d\] .*FATAL.*: .*the server cannot start/);
+    assert.equal(await terminal.exited(), 3);
   });
 
   test("ends it for a file that is no model too", async () => {

@@ -5,10 +5,13 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { ModelLabels } from "../../src/health/metrics/model-labels.ts";
 import type { Usage } from "../../src/protocol/stream.ts";
+import { tinyModel } from "../fixtures/tiny-models.ts";
+import { makeTraffic } from "../observability/traffic.ts";
 import { sample, scrape } from "../support/metrics.ts";
 import { runnersOf } from "../support/processes.ts";
-import { startService, type RunningService } from "../support/service.ts";
+import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
+import { metricsContract } from "./metrics-contract.ts";
 
 const promtool = spawnSync("promtool", ["--version"]).status === 0;
 
@@ -115,6 +118,15 @@ describe("metrics", () => {
     assert.equal(sample(scraped, "llamapod_ready"), 1);
   });
 
+  test("the memory that a model takes is what it was measured to take, not what it was expected to", async () => {
+    const lines: { msg: string; memory?: { ram: number } }[] = [];
+    const write = (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[number]);
+    await using measured = await startService(["gpt2"], {}, pino({ level: "info" }, { write }));
+    const { memory } = lines.find(({ msg }) => msg === "model is ready") ?? assert.fail("it is not ready");
+    const scraped = await scrape(measured.url);
+    assert.equal(sample(scraped, "llamapod_model_memory_bytes", { model: "gpt2" }), memory?.ram);
+  });
+
   test("a refusal for want of room is counted under its model", async () => {
     await using crowded = await startService(["gpt2"], { slots: 1, maxQueue: 1 });
     using asker = await StreamClient.connect(crowded.url);
@@ -130,6 +142,16 @@ describe("metrics", () => {
     assert.equal(sample(scraped, "llamapod_queue_limit"), 1);
   });
 
+  test("loads, switches and closes are counted from 0 on, so that the first one is an increase", async () => {
+    const text = await (await fetch(`${service.url}/metrics`)).text();
+    for (const cause of ["refused", "crashed", "memory"])
+      assert.ok(text.includes(`llamapod_model_loads_total{model="gpt2",outcome="failed",cause="${cause}"} 0\n`), cause);
+    for (const code of ["1001", "1003", "1013", "4400", "4408", "4429"])
+      assert.ok(text.includes(`llamapod_ws_closes_total{code="${code}"} 0\n`), code);
+    for (const outcome of ["ok", "failed"])
+      assert.ok(text.includes(`llamapod_model_switches_total{outcome="${outcome}"} 0\n`), outcome);
+  });
+
   test("a scrape loads nothing and changes nothing", async () => {
     const runners = runnersOf(process.pid);
     const counters = async () => [...(await scrape(service.url))].filter(([name]) => /^llamapod_.*_total/.test(name));
@@ -138,6 +160,27 @@ describe("metrics", () => {
     assert.deepEqual(runnersOf(process.pid), runners);
     const { models } = (await (await fetch(`${service.url}/api/models`)).json()) as { models: { id: string; state: string }[] };
     assert.equal(models.find(({ id }) => id === "gpt2")?.state, "available");
+  });
+
+  test("the delays of the event loop add up from scrape to scrape", async () => {
+    const counted = async () =>
+      sample(await scrape(service.url), "llamapod_event_loop_delay_seconds_count", { process: "server" });
+    const first = await counted();
+    assert.ok(first > 0);
+    assert.ok((await counted()) >= first);
+    assert.ok((await counted()) >= first);
+  });
+
+  test("names, types and labels are those that dashboards and alerts were written for", async () => {
+    await using busy = await startService(["llama", "gpt2"], { slots: 2, maxQueue: 4 });
+    await makeTraffic(busy.url, 0);
+    const text = await (await fetch(`${busy.url}/metrics`)).text();
+    const types = [...text.matchAll(/^# TYPE (llamapod_\w+) (\w+)$/gm)];
+    const scraped = types.map(([, name = "", type = ""]) => {
+      const labels = new RegExp(`^${name}(?:_bucket)?\\{(.*)\\}`, "m").exec(text)?.[1]?.match(/\w+(?==")/g) ?? [];
+      return [name, [type, ...labels.filter((label) => label !== "le").sort()].join(" ")] as const;
+    });
+    assert.deepEqual(Object.fromEntries(scraped.sort()), metricsContract);
   });
 
   test("whatever clients make up, no label takes it over", async () => {
@@ -178,6 +221,16 @@ describe("metrics", () => {
     assert.equal(values[59], "_other");
     assert.equal(labels.of("model-3"), "model-3");
     assert.equal(overflows, 10);
+  });
+
+  test("a folder with more models than labels: a scrape is no observation of them", async () => {
+    const tiny = await tinyModel("gpt2");
+    const folder = await modelsFolder(Object.fromEntries(Array.from({ length: 55 }, (_, index) => [`m${index}`, tiny])));
+    await using many = await serveFolder(folder, {});
+    await scrape(many.url);
+    const scraped = await scrape(many.url);
+    assert.equal(sample(scraped, "llamapod_model_state", { model: "_other", state: "available" }), 5);
+    assert.equal(sample(scraped, "llamapod_metrics_label_overflow_total"), 0);
   });
 
   test("OpenMetrics, for those who ask for it, names a request of each bucket", async () => {

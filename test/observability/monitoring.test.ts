@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
 import { z } from "zod";
+import { errorCodes } from "../../src/protocol/errors.ts";
 import { startService, type RunningService } from "../support/service.ts";
 import { readDashboard } from "./dashboard.ts";
 import { monitoring, Prometheus, skipWithoutPrometheus } from "./prometheus.ts";
@@ -47,6 +48,32 @@ describe("monitoring", { skip: skipWithoutPrometheus }, () => {
       alerts.filter((alert) => !tests.includes(`alertname: ${alert}\n`)),
       [],
     );
+  });
+
+  test("errors that rules name are errors that there are", () => {
+    const named = rules.flatMap(({ expr }) =>
+      [...expr.matchAll(/\bcode=~"([^"]*)"/g)].flatMap(([, codes = ""]) => codes.split("|")),
+    );
+    assert.ok(named.length > 0);
+    const known: readonly string[] = errorCodes;
+    assert.deepEqual(
+      named.filter((code) => !known.includes(code)),
+      [],
+    );
+  });
+
+  test("a bucket whose bound is a whole number is found as Prometheus 2 writes it, and as Prometheus 3 does", () => {
+    const expressions = [
+      ...readDashboard().panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
+      ...rules.map(({ expr }) => expr),
+    ];
+    const matchers = expressions.flatMap((expression) => [...expression.matchAll(/\ble(=~?)("[^"]*")/g)]);
+    assert.ok(matchers.length > 0);
+    for (const [matcher, operator = "", quoted = ""] of matchers) {
+      const value = z.string().parse(JSON.parse(quoted));
+      const finds = (bound: string) => (operator === "=" ? bound === value : new RegExp(`^(?:${value})$`).test(bound));
+      for (const bound of [1, 2, 5, 10, 20, 40, 80]) assert.equal(finds(`${bound}.0`), finds(String(bound)), matcher);
+    }
   });
 
   test("the compose file mounts what there is", () => {

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { test } from "node:test";
+import { subprotocol } from "../../src/protocol/stream.ts";
 import { startService } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
+import { upgrade } from "../support/upgrade.ts";
 import { Collector, type CollectedSpan } from "./collector.ts";
 
 const { cache } = createRequire(import.meta.url);
@@ -21,6 +23,8 @@ test("without a collector nothing of OpenTelemetry is loaded, and a trace from o
   const untraced = await complete(service.url, {}, { traceparent: "00-of-no-use-01" });
   await untraced.text();
   assert.equal(untraced.headers.get("traceparent"), null);
+  const handshake = await upgrade(service.url, "/v1/stream", { "Sec-WebSocket-Protocol": subprotocol, traceparent });
+  assert.deepEqual([handshake.status, handshake.headers["traceparent"]], [101, traceparent]);
   assert.deepEqual(sdk(), []);
 });
 

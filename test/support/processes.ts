@@ -115,9 +115,19 @@ export interface Finished {
 /** Longer than any command takes that ends by itself. */
 const patienceMs = 30_000;
 
-/** Runs the command line to its end. */
-export async function runCommand(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Finished> {
-  const child = spawn(process.execPath, [program, ...args], {
+/**
+ * Runs the command line to its end.
+ *
+ * @param within a command that runs the one that its arguments end with
+ */
+export async function runCommand(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  within: readonly string[] = [],
+): Promise<Finished> {
+  const [command, ...rest] = [...within, process.execPath, program, ...args];
+  assert.ok(command !== undefined);
+  const child = spawn(command, rest, {
     env: cleanEnvironment(environment),
     stdio: ["ignore", "pipe", "pipe"],
     timeout: patienceMs,

@@ -1,5 +1,6 @@
 import type { Counter } from "prom-client";
 import type { ErrorCode } from "../../protocol/errors.ts";
+import { closeCodes as ownCloseCodes } from "../../protocol/stream.ts";
 import * as buckets from "./buckets.ts";
 import type { Instruments } from "./instruments.ts";
 
@@ -58,6 +59,7 @@ export class ConnectionMetrics {
       "reason",
     );
     for (const reason of ["invalid_api_key", "insufficient_scope"]) this.#authFailures.inc({ reason }, 0);
+    for (const code of Object.values(ownCloseCodes)) this.#closes.inc({ code: String(code) }, 0);
   }
 
   /** @param route the pattern, never the path */

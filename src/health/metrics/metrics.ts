@@ -49,6 +49,7 @@ export class Metrics {
   readonly #models: ModelLabels;
   readonly #loopSeconds;
   readonly #stopWatching: () => void;
+  #measurePool: (() => PoolMeasurement) | undefined;
   /** Of this scrape. */
   #pool: PoolMeasurement | undefined;
 
@@ -96,6 +97,7 @@ export class Metrics {
   }
 
   observePool(measure: () => PoolMeasurement): void {
+    this.#measurePool = measure;
     observePool(this.#make, this.#models, () => (this.#pool ??= measure()));
   }
 
@@ -131,7 +133,8 @@ export class Metrics {
   }
 
   async scrape(exposition: Exposition): Promise<{ readonly contentType: string; readonly text: string }> {
-    this.#pool = undefined;
+    this.#pool = this.#measurePool?.();
+    for (const { modelId } of this.#pool?.models ?? []) this.models.known(modelId);
     const text = await this.#make.registry.metrics();
     if (exposition === "openmetrics") return { contentType: this.#make.registry.contentType, text };
     return { contentType: "text/plain; version=0.0.4; charset=utf-8", text: plainText(text) };

@@ -15,14 +15,18 @@ export class ModelLabels {
     this.#onOverflow = onOverflow;
   }
 
-  /** @param modelId of the catalogue; undefined where a request has named none that is in it */
+  /** For an observation. @param modelId of the catalogue; undefined where a request has named none that is in it */
   of(modelId: string | undefined): string {
+    const label = this.at(modelId);
+    if (modelId !== undefined && label !== modelId) this.#onOverflow();
+    return label;
+  }
+
+  /** For a scrape, which looks at every model and observes nothing. */
+  at(modelId: string | undefined): string {
     if (modelId === undefined) return otherModel;
     if (this.#known.has(modelId)) return modelId;
-    if (this.#known.size >= this.#most) {
-      this.#onOverflow();
-      return otherModel;
-    }
+    if (this.#known.size >= this.#most) return otherModel;
     this.#known.add(modelId);
     return modelId;
   }

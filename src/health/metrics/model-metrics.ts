@@ -13,8 +13,10 @@ const exitReasons = ["requested", "refused", "crash", "signal", "memory", "silen
 /** Why a runner ended. */
 export type ExitReason = (typeof exitReasons)[number];
 
+const loadFailures = ["refused", "crashed", "memory"] as const;
+
 /** Why a model was not loaded. */
-export type LoadFailure = "refused" | "crashed" | "memory";
+export type LoadFailure = (typeof loadFailures)[number];
 
 /** What a runner tells of one model. Bound to its label once, because a token is told of here. */
 export interface RunnerMetrics {
@@ -105,12 +107,19 @@ export class ModelMetrics {
       "llamapod_generations_parked_total",
       "Generations that were stopped to make room for another model, and go on later.",
     );
+    for (const outcome of ["ok", "failed"] as const) this.#switches.inc({ outcome }, 0);
+  }
+
+  /** It may be loaded. A counter that is there before it counts for the first time has a rate when it does. */
+  known(modelId: string): void {
+    const model = this.#models.at(modelId);
+    this.#loads.inc({ model, outcome: "ok", cause: "none" }, 0);
+    for (const cause of loadFailures) this.#loads.inc({ model, outcome: "failed", cause }, 0);
   }
 
   /** The instruments of one model's runner. */
   runner(modelId: string): RunnerMetrics {
     const labels = { model: this.#models.of(modelId) };
-    // A counter that is there from the start has a rate when it counts for the first time.
     for (const reason of exitReasons) this.#exits.inc({ ...labels, reason }, 0);
     for (const reason of evictionReasons) this.#evictions.inc({ ...labels, reason }, 0);
     this.#restarts.inc(labels, 0);

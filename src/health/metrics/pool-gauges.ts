@@ -34,9 +34,9 @@ export function observePool(make: Instruments, models: ModelLabels, measure: () 
   make.measured("llamapod_requests_waiting", "Generations that wait for a slot, by why.", ["model", "reason"], (gauge) => {
     const { runners, waiting } = measure();
     for (const { modelId } of runners) {
-      for (const reason of ["slot", "loading", "memory"]) gauge.set({ model: models.of(modelId), reason }, 0);
+      for (const reason of ["slot", "loading", "memory"]) gauge.set({ model: models.at(modelId), reason }, 0);
     }
-    for (const { modelId, reason } of waiting) gauge.inc({ model: models.of(modelId), reason });
+    for (const { modelId, reason } of waiting) gauge.inc({ model: models.at(modelId), reason });
   });
   make.measured("llamapod_queue_depth", "Generations that wait, of all models.", [], (gauge) => {
     gauge.set(measure().waiting.length);
@@ -46,7 +46,7 @@ export function observePool(make: Instruments, models: ModelLabels, measure: () 
   });
   make.measured("llamapod_model_state", "1 for the state that a model is in, else 0.", ["model", "state"], (gauge) => {
     for (const { modelId, state } of measure().models) {
-      const model = models.of(modelId);
+      const model = models.at(modelId);
       for (const candidate of modelState.options) gauge.inc({ model, state: candidate }, candidate === state ? 1 : 0);
     }
   });
@@ -57,7 +57,7 @@ export function observePool(make: Instruments, models: ModelLabels, measure: () 
     (gauge) => {
       for (const { modelId, estimate } of measure().models) {
         if (estimate === undefined) continue;
-        const model = models.of(modelId);
+        const model = models.at(modelId);
         gauge.inc({ model, where: "ram" }, estimate.ram);
         gauge.inc({ model, where: "vram" }, estimate.vram);
       }
@@ -69,13 +69,13 @@ export function observePool(make: Instruments, models: ModelLabels, measure: () 
     ["model", "backend"],
     (gauge) => {
       for (const { modelId, backend } of measure().runners) {
-        if (backend !== undefined) gauge.set({ model: models.of(modelId), backend }, 1);
+        if (backend !== undefined) gauge.set({ model: models.at(modelId), backend }, 1);
       }
     },
   );
   const perRunner = (name: string, help: string, value: (runner: RunnerMeasurement) => number) => {
     make.measured(name, help, ["model"], (gauge) => {
-      for (const runner of measure().runners) gauge.inc({ model: models.of(runner.modelId) }, value(runner));
+      for (const runner of measure().runners) gauge.inc({ model: models.at(runner.modelId) }, value(runner));
     });
   };
   perRunner("llamapod_requests_running", "Generations that hold a slot.", ({ runningJobs }) => runningJobs);

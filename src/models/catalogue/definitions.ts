@@ -11,7 +11,7 @@ export class Definitions {
   /** @param own those of the operator, which add to the built-in ones, and change them field by field */
   constructor(own: Readonly<Record<string, ModelDefinition>>) {
     const ids = new Set([...Object.keys(builtInDefinitions), ...Object.keys(own)]);
-    this.#byId = new Map([...ids].map((id) => [id, merged(builtInDefinitions[id], own[id])]));
+    this.#byId = new Map([...ids].map((id) => [id, named(id, merged(builtInDefinitions[id], own[id]))]));
     for (const [id, definition] of this.#byId) {
       for (const name of definition.aliases ?? []) this.#idByName.set(name, id);
       const file = fileNameOf(definition);
@@ -44,6 +44,12 @@ export class Definitions {
 function merged(base: ModelDefinition = {}, own: ModelDefinition = {}): ModelDefinition {
   if (own.source === undefined || own.source === base.source) return { ...base, ...own };
   return { ...base, file: undefined, sizeBytes: undefined, sha256: undefined, gated: undefined, ...own };
+}
+
+/** Where neither the definition nor the source names a file, it is named like the model, so that it is found to be the model's. */
+function named(id: string, definition: ModelDefinition): ModelDefinition {
+  const isNamed = definition.source === undefined || fileNameOf(definition) !== undefined;
+  return isNamed ? definition : { ...definition, file: `${id}.gguf` };
 }
 
 /** The name that the model's file has, or will have, in the models folder. */

@@ -1,11 +1,11 @@
 import { createReadStream } from "node:fs";
-import { readdir, rm, stat, symlink } from "node:fs/promises";
+import { readdir, stat, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
 import { createPartial } from "./partial-file.ts";
-import { checkSpace, diskError } from "./space.ts";
+import { checkSpace } from "./space.ts";
 
 /** The file of a path, or all parts of a split model. @throws {DownloadError} `not_found`, `bad_target` */
 export async function localFiles(path: string): Promise<string[]> {
@@ -33,17 +33,16 @@ export async function copyHere(
   let copied = 0;
   try {
     for await (const chunk of createReadStream(source, { highWaterMark: 1024 * 1024, signal }) as AsyncIterable<Buffer>) {
-      await file.write(chunk);
+      await file.writeFile(chunk);
       copied += chunk.length;
       onProgress(copied, size);
     }
     await file.sync();
   } catch (thrown) {
-    throw signal.aborted ? cancelled() : diskError(thrown, basename(source));
+    throw signal.aborted ? cancelled() : thrown;
   }
 }
 
 export async function linkHere(source: string, path: string): Promise<void> {
-  await rm(path, { force: true });
   await symlink(source, path);
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { link, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { link, open, readFile, rename, rm, stat, utimes, type FileHandle } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -57,13 +57,22 @@ export class FileLock {
 }
 
 async function take(path: string, token: string): Promise<boolean> {
+  let file: FileHandle;
   try {
-    await using file = await open(path, "wx");
-    await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname(), token }));
-    return true;
+    file = await open(path, "wx");
   } catch (thrown) {
     if (thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST") return false;
     throw thrown;
+  }
+  try {
+    await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname(), token }));
+    return true;
+  } catch (thrown) {
+    // On a full disk. Without a holder it would be in the way of the next one until it is stale.
+    await rm(path, { force: true });
+    throw thrown;
+  } finally {
+    await file.close();
   }
 }
 

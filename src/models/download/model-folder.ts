@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
+import { diskError } from "./space.ts";
 
 /** Kept of a file that was pulled, so that it can be recognised and checked later. */
 const pulledRecord = z.object({
@@ -36,13 +37,15 @@ export class ModelPlace {
     this.#recordPath = `${this.partialPath}.pulled`;
   }
 
-  /** @throws {DownloadError} `folder_not_writable` */
+  /** @throws {DownloadError} `folder_not_writable`, `no_space` */
   static async in(folder: string, fileName: string): Promise<ModelPlace> {
     const work = join(folder, workFolder);
     try {
       await mkdir(work, { recursive: true });
       await access(work, constants.W_OK);
-    } catch (cause) {
+    } catch (thrown) {
+      const cause = diskError(thrown, fileName);
+      if (cause instanceof DownloadError) throw cause;
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
       throw new DownloadError(
         "folder_not_writable",
@@ -66,6 +69,7 @@ export class ModelPlace {
   async publish(record: PulledRecord): Promise<void> {
     await writeFile(this.#recordPath, `${JSON.stringify(record)}\n`);
     await rename(this.partialPath, this.path);
+    await this.removePartial();
   }
 
   async removePartial(): Promise<void> {

@@ -9,7 +9,7 @@ import { createPartial } from "./partial-file.ts";
 import { checkAnswer, type RemoteFile } from "./remote-file.ts";
 import { Retries } from "./retry.ts";
 import type { DownloadSettings } from "./settings.ts";
-import { checkSpace, diskError } from "./space.ts";
+import { checkSpace } from "./space.ts";
 import { readTar, TarError, type ArchiveEntry } from "./tar.ts";
 
 /** A layer of an image: a tar archive. */
@@ -57,7 +57,7 @@ interface Seen {
 /**
  * Finds the one GGUF file of an image, and writes it. A layer that breaks off is read anew, from its beginning.
  *
- * @throws {DownloadError}
+ * @throws {DownloadError}, and what a disk throws
  */
 export async function extractModel(job: Extraction): Promise<void> {
   const { model, settings, signal } = job;
@@ -204,7 +204,7 @@ function layerError(thrown: unknown, { model }: Extraction, { file, compression 
   const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
   // The pipeline is aborted when much stands behind the end of what is compressed.
   const isUnpacking = code.startsWith("Z_") || code === "ABORT_ERR";
-  if (!(thrown instanceof TarError) && !isUnpacking) return diskError(thrown, model.fileName);
+  if (!(thrown instanceof TarError) && !isUnpacking) return thrown;
   const what = compression === "gzip" ? "compressed tar archive" : "tar archive";
   return new DownloadError(
     "damaged",

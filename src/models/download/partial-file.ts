@@ -14,3 +14,10 @@ export async function createPartial(path: string): Promise<FileHandle> {
 export function reopenPartial(path: string): Promise<FileHandle | undefined> {
   return open(path, constants.O_RDWR | constants.O_NOFOLLOW).catch(() => undefined);
 }
+
+/** One write may take less than it is given: the last one before the disk is full does. */
+export async function writeAt(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length;) {
+    written += (await file.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
+  }
+}

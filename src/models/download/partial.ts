@@ -1,4 +1,4 @@
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { z } from "zod";
 
 const range = z.object({
@@ -64,17 +64,13 @@ export class PartialRecord {
   save(): Promise<void> {
     this.#savedAt = performance.now();
     const text = JSON.stringify({ ...this.progress, ranges: this.progress.ranges.filter(({ next, end }) => next < end) });
-    // One after another, or an older state could win.
-    this.#saving = this.#saving.then(async () => {
+    const saving = this.#saving.then(async () => {
       await writeFile(`${this.#path}.new`, text);
       await rename(`${this.#path}.new`, this.#path);
     });
-    return this.#saving;
-  }
-
-  async remove(): Promise<void> {
-    await this.#saving;
-    await rm(this.#path, { force: true });
+    // One after another, or an older state could win. One that has failed says nothing of the next.
+    this.#saving = saving.catch(() => undefined);
+    return saving;
   }
 }
 

@@ -1,4 +1,4 @@
-import { rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { LlamapodError } from "../../protocol/errors.ts";
@@ -13,7 +13,9 @@ import { ModelPlace, sha256Of, type PulledRecord } from "./model-folder.ts";
 import { ociContent } from "./oci.ts";
 import { extractModel, type PackedModel } from "./packed-model.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
+import { Retries } from "./retry.ts";
 import type { DownloadSettings } from "./settings.ts";
+import { diskError } from "./space.ts";
 import { parseTarget, type PullTarget } from "./target.ts";
 import { transfer } from "./transfer.ts";
 
@@ -68,7 +70,8 @@ type Item =
 export async function pullModel(pull: Pull): Promise<PulledModel> {
   const { request, onProgress } = pull;
   onProgress({ phase: "resolving", file: undefined, bytes: 0, totalBytes: undefined });
-  const items = await itemsOf(parseTarget(request.source), pull);
+  const target = parseTarget(request.source);
+  const items = await new Retries(pull.settings.retryPauseMs).run(() => itemsOf(target, pull), pull.signal);
   const named = items.map((item) => ({ item, fileName: fileNameFor(item, items.length, request) }));
   // The first part makes the model appear, so it comes last.
   named.sort((a, b) => (a.fileName < b.fileName ? 1 : -1));
@@ -76,7 +79,12 @@ export async function pullModel(pull: Pull): Promise<PulledModel> {
   // What the catalogue says of a file is said of a model that is one.
   const definition = items.length === 1 ? request.definition : {};
   for (const { item, fileName } of named) {
-    results.push(await pullOne({ ...pull, request: { ...request, definition } }, item, fileName));
+    const pulling = pullOne({ ...pull, request: { ...request, definition } }, item, fileName);
+    results.push(
+      await pulling.catch((thrown: unknown) => {
+        throw diskError(thrown, fileName);
+      }),
+    );
   }
   const files = results.map(({ file }) => file).reverse();
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
@@ -84,7 +92,7 @@ export async function pullModel(pull: Pull): Promise<PulledModel> {
   return { path: files[0]?.path ?? "", sizeBytes, files, wasHere: results.every(({ wasHere }) => wasHere) };
 }
 
-async function itemsOf(target: PullTarget, { settings, signal }: Pull): Promise<Item[]> {
+async function itemsOf(target: PullTarget, { request, settings, signal }: Pull): Promise<Item[]> {
   const remote = (files: readonly RemoteFile[]) => files.map((file): Item => ({ kind: "remote", file }));
   switch (target.kind) {
     case "hugging-face":
@@ -94,13 +102,14 @@ async function itemsOf(target: PullTarget, { settings, signal }: Pull): Promise<
       return content.kind === "files" ? remote(content.files) : [content];
     }
     case "web":
-      return remote([webFile(target.url)]);
+      return remote([webFile(target.url, fileNameOf(request.definition))]);
     case "file":
       return (await localFiles(target.path)).map((path) => ({ kind: "local", path }));
   }
 }
 
-function webFile(url: URL): RemoteFile {
+/** @param given the name that the definition gives it */
+function webFile(url: URL, given: string | undefined): RemoteFile {
   const authorization =
     url.username === ""
       ? undefined
@@ -108,7 +117,7 @@ function webFile(url: URL): RemoteFile {
   const bare = new URL(url);
   bare.username = "";
   bare.password = "";
-  const fileName = safeFileName(decodeURIComponent(url.pathname));
+  const fileName = safeFileName(decodeURIComponent(url.pathname)) ?? given;
   if (fileName === undefined) {
     throw new DownloadError(
       "bad_target",
@@ -125,10 +134,15 @@ function webFile(url: URL): RemoteFile {
   };
 }
 
-/** A definition names the file of a model that is one; parts keep the names that they refer to each other by. */
+const numbered = /(?:-\d{5}-of-\d{5})?\.gguf$/i;
+
+/** A definition names the file. The parts of a split model keep their numbers, by which they find each other. */
 function fileNameFor(item: Item, count: number, { definition }: PullRequest): string {
   const own = ownNameOf(item);
-  const name = count === 1 ? (fileNameOf(definition) ?? own) : own;
+  const given = fileNameOf(definition);
+  const number = numbered.exec(own)?.[0] ?? "";
+  const asPart = number.length > ".gguf".length ? given?.replace(numbered, number) : undefined;
+  const name = (count === 1 ? given : asPart) ?? own;
   const safe = safeFileName(name);
   if (safe === undefined) throw new DownloadError("bad_target", `${JSON.stringify(name)} cannot be the name of a file here.`);
   return safe;
@@ -234,10 +248,11 @@ async function fetchItem(pull: Pull, item: Item, place: ModelPlace, expected: Ex
       await place.removePartial();
       throw thrown;
     });
-  } else if (request.localFile === "link") {
-    await linkHere(item.path, path);
   } else {
-    await copyHere(item.path, path, signal, downloading);
+    // The record of a download that was stopped would be taken for one of this.
+    await place.removePartial();
+    if (request.localFile === "link") await linkHere(item.path, path);
+    else await copyHere(item.path, path, signal, downloading);
   }
   const { size: sizeBytes } = await stat(path);
   const sha256 = await sha256Of(path, signal, (bytes) =>
@@ -263,7 +278,7 @@ async function checkHeader(place: ModelPlace): Promise<void> {
     await readGgufHeader(place.partialPath);
   } catch (thrown) {
     if (!(thrown instanceof LlamapodError)) throw thrown;
-    await rm(place.partialPath, { force: true });
+    await place.removePartial();
     throw new DownloadError("damaged", `${thrown.message} It was not kept.`, thrown);
   }
 }

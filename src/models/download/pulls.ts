@@ -73,7 +73,7 @@ export class Pulls {
     const message =
       thrown instanceof DownloadError
         ? thrown.message
-        : "The models folder cannot be written to. The server's log has the cause.";
+        : `${operation.modelId} could not be pulled. The server's log has the cause.`;
     operation.failed(new LlamapodError("pull_failed", message, { cause: thrown }));
   }
 }

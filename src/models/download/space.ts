@@ -14,6 +14,7 @@ export async function checkSpace(path: string, fileName: string, neededBytes: nu
   );
 }
 
+/** @returns `no_space` for what a full disk has thrown; everything else as it is */
 export function diskError(thrown: unknown, fileName: string): unknown {
   if (!(thrown instanceof Error) || !("code" in thrown)) return thrown;
   if (thrown.code !== "ENOSPC" && thrown.code !== "EDQUOT") return thrown;

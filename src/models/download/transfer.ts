@@ -2,11 +2,11 @@ import { rm, type FileHandle } from "node:fs/promises";
 import { DownloadError, TransientError } from "./errors.ts";
 import { ask, cancelled, type Answer } from "./http.ts";
 import { PartialRecord, type ByteRange } from "./partial.ts";
-import { createPartial, reopenPartial } from "./partial-file.ts";
+import { createPartial, reopenPartial, writeAt } from "./partial-file.ts";
 import { checkAnswer, type RemoteFile } from "./remote-file.ts";
 import { Retries } from "./retry.ts";
 import type { DownloadSettings } from "./settings.ts";
-import { checkSpace, diskError } from "./space.ts";
+import { checkSpace } from "./space.ts";
 
 /** What the source says of a file. */
 interface Offer {
@@ -28,10 +28,11 @@ export interface Transfer {
 }
 
 /**
- * Brings a file here, whole, going on where an earlier run was stopped.
+ * Brings a file here, whole, going on where an earlier run was stopped. The record of what is there stays: until the file has been
+ * checked and published, a later run may have to find it whole.
  *
  * @returns the digest that the source announces, if it does
- * @throws {DownloadError}
+ * @throws {DownloadError}, and what a disk throws
  */
 export async function transfer(job: Transfer): Promise<{ readonly sha256: string | undefined }> {
   const retries = new Retries(job.settings.retryPauseMs);
@@ -92,14 +93,14 @@ async function inRanges(job: Transfer, offer: Offer, sizeBytes: number): Promise
     const outcomes = await Promise.allSettled(workers);
     const reasons: unknown[] = outcomes.flatMap((outcome): unknown[] => (outcome.status === "rejected" ? [outcome.reason] : []));
     // The first one to fail is the cause; the others were only stopped.
-    const cause = reasons.find((reason) => !(reason instanceof DownloadError && reason.failure === "cancelled")) ?? reasons[0];
-    if (cause !== undefined) throw diskError(cause, job.file.fileName);
+    const isCause = (reason: unknown) => !(reason instanceof DownloadError && reason.failure === "cancelled");
+    if (reasons.length > 0) throw reasons.find(isCause) ?? reasons[0];
     await file.sync();
   } finally {
-    await record.save();
+    // A disk that is full has no room for it either: the one that is there counts, and a little is fetched again.
+    await record.save().catch(() => undefined);
     await file.close();
   }
-  await record.remove();
 }
 
 async function openPartial(path: string, record: PartialRecord): Promise<FileHandle> {
@@ -141,7 +142,7 @@ async function fetchRange(job: Transfer, { offer, record, file, range, retries }
     if (range.next + chunk.length > range.end) {
       throw new DownloadError("damaged", `${answer.url.host} sends more bytes than were asked for.`);
     }
-    await file.write(chunk, 0, chunk.length, range.next);
+    await writeAt(file, chunk, range.next);
     await record.received(range, chunk.length);
     retries.progressed();
     job.onProgress(record.receivedBytes, offer.sizeBytes);
@@ -159,16 +160,12 @@ async function inOnePiece(job: Transfer, offer: Offer): Promise<void> {
   await using handle = await createPartial(path);
   let received = 0;
   job.onProgress(0, offer.sizeBytes);
-  try {
-    await receive(answer, signal, async (chunk) => {
-      await handle.write(chunk);
-      received += chunk.length;
-      job.onProgress(received, offer.sizeBytes);
-    });
-    await handle.sync();
-  } catch (thrown) {
-    throw diskError(thrown, file.fileName);
-  }
+  await receive(answer, signal, async (chunk) => {
+    await handle.writeFile(chunk);
+    received += chunk.length;
+    job.onProgress(received, offer.sizeBytes);
+  });
+  await handle.sync();
   if (offer.sizeBytes !== undefined && received !== offer.sizeBytes) {
     throw new TransientError(`${answer.url.host} sent ${received} bytes of ${offer.sizeBytes}`);
   }
