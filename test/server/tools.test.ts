@@ -179,7 +179,7 @@ describe("tools", { timeout: 120_000 }, () => {
       { tools: [{ ...time, function: { ...time.function, strict: true, parameters: { not: {} } } }], tool_choice: "required" },
       /#\/not/,
     ],
-    ["tool_choice", { tool_choice: { type: "function", function: { name: "nobody" } } }, /nobody/],
+    ["tool_choice", { tool_choice: { type: "function", function: { name: "nobody" } } }, /none of the tools/],
     ["tool_choice", { tools: [], tool_choice: "required" }, /needs tools/],
     ["messages.1.tool_call_id", { messages: [...messages, { role: "tool", content: "x" }] }, /./],
     ["messages.1.tool_call_id", { messages: [...messages, { role: "tool", content: "x", tool_call_id: "call_1" }] }, /no call/],
