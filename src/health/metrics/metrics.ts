@@ -97,8 +97,8 @@ export class Metrics {
   }
 
   observePool(measure: () => PoolMeasurement): void {
-    this.#measurePool = measure;
-    observePool(this.#make, this.#models, () => (this.#pool ??= measure()));
+    this.#measurePool = () => (this.#pool ??= measure());
+    observePool(this.#make, this.#models, this.#measurePool);
   }
 
   observeStreams(measure: () => StreamMeasurement): void {
@@ -133,8 +133,8 @@ export class Metrics {
   }
 
   async scrape(exposition: Exposition): Promise<{ readonly contentType: string; readonly text: string }> {
-    this.#pool = this.#measurePool?.();
-    for (const { modelId } of this.#pool?.models ?? []) this.models.known(modelId);
+    this.#pool = undefined;
+    for (const { modelId } of this.#measurePool?.().models ?? []) this.models.known(modelId);
     const text = await this.#make.registry.metrics();
     if (exposition === "openmetrics") return { contentType: this.#make.registry.contentType, text };
     return { contentType: "text/plain; version=0.0.4; charset=utf-8", text: plainText(text) };
