@@ -80,6 +80,9 @@ const schema = z.strictObject({
   maxResident: count(1).default(16).describe("models that are loaded at the same time, at most, where memory allows"),
   memoryBudget: bytes.optional().describe("main memory for all models, such as 12GiB (default: what the machine has)"),
   memoryReserve: bytes.default(512 * 1024 * 1024).describe("main memory that models leave free, in bytes or such as 1GiB"),
+  gpuMemoryReserve: bytes
+    .default(512 * 1024 * 1024)
+    .describe("memory that models leave free on each GPU, in bytes or such as 1GiB"),
   minResidencySeconds: seconds(1)
     .default(5)
     .describe("how long a model with work stays when another one needs the room, and as long as it took to load"),
@@ -88,6 +91,9 @@ const schema = z.strictObject({
   silenceSeconds: seconds(1)
     .default(10)
     .describe("how long a runner at work may say nothing before it is held to hang, and replaced"),
+  loadTimeoutSeconds: seconds(1)
+    .default(600)
+    .describe("how long a model that loads may get no further before its runner is held to hang, and killed"),
   preload: names.describe("models that are loaded at the start, while there is room"),
   pinned: names.describe("models that are loaded at the start and never make room"),
   warmSpare: z.enum(["on", "off"]).default("on").describe("keep a process ready, so that a model loads faster"),

@@ -78,7 +78,11 @@ export class Service {
     metrics.observeModelsYaml(() => catalogue.reading);
     await catalogue.scan();
     const backend = { gpu: config.gpu, threads: config.threads };
-    const silence = { ...defaultSilence, serving: config.silenceSeconds * 1_000 };
+    const silence = {
+      ...defaultSilence,
+      serving: config.silenceSeconds * 1_000,
+      stuck: config.loadTimeoutSeconds * 1_000,
+    };
     for (const name of [...config.preload, ...config.pinned]) await catalogue.find(name);
     const pool = new Pool(config, catalogue, metrics, log, (user) => new RunnerProcess(backend, log, user, silence));
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Metrics } from "../health/metrics/metrics.ts";
 import { LlamapodError } from "../protocol/errors.ts";
-import type { Memory } from "../protocol/runner.ts";
+import type { Memory, VideoMemory } from "../protocol/runner.ts";
 import type { CatalogueChange, CatalogueEntry } from "./catalogue.ts";
 import { cannotBeLoaded, crashed, draining, nobodyIdle } from "./failures.ts";
 import { Job, type JobObserver, type JobRequest } from "./job.ts";
@@ -64,9 +64,8 @@ export class Pool {
     this.#keeping = new Keeping(idsOf(settings.preload), idsOf(settings.pinned));
     this.#waiting = new Waiting(settings);
     this.#capacity = new Capacity(settings);
-    this.#spares = new Spares(startRunner, settings.warmSpare === "on", log, (freeVideoMemory) => {
-      const held = this.#residents.heldVideoMemory;
-      if (held !== undefined) this.#capacity.sawVideoMemory(freeVideoMemory, held);
+    this.#spares = new Spares(startRunner, settings.warmSpare === "on", log, (seen) => {
+      this.#sawVideoMemory(seen);
     });
     this.#estimates = new Estimates(settings, (command) => this.#spares.estimate(command));
     this.#residents = new Residents(settings, this.#spares, metrics, log, this.#runnerEvents());
@@ -254,6 +253,11 @@ export class Pool {
     return this.#capacity.read([...this.#residents.pids, ...this.#spares.pids]);
   }
 
+  #sawVideoMemory(seen: VideoMemory): void {
+    const held = this.#residents.heldVideoMemory;
+    if (held !== undefined) this.#capacity.sawVideoMemory(seen, held);
+  }
+
   #view(): PlanView {
     const capacity = () => this.#readCapacity();
     return poolView(
@@ -333,6 +337,9 @@ export class Pool {
         // One that has answered is well again; to have been loaded proves less.
         if (ended.length > 0) this.#loads.backoffs.forget(entry.id);
         if (isUrgent) this.#settle();
+      },
+      sawVideoMemory: (seen) => {
+        this.#sawVideoMemory(seen);
       },
     };
   }

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Metrics } from "../health/metrics/metrics.ts";
-import type { LoadedModel, Memory, StepEvent } from "../protocol/runner.ts";
+import type { LoadedModel, Memory, StepEvent, VideoMemory } from "../protocol/runner.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { GgufHeader } from "./gguf/header.ts";
 import type { Job } from "./job.ts";
@@ -30,6 +30,8 @@ export interface ResidentsUser {
   died(resident: Resident, death: Death, jobs: readonly Job[], wasAlone: boolean): void;
   /** @param ended jobs @param isUrgent whether something may follow from it */
   stepped(resident: Resident, ended: readonly Job[], isUrgent: boolean): void;
+  /** One of them has looked. */
+  sawVideoMemory(seen: VideoMemory): void;
 }
 
 /** The models that are loaded, or on their way in or out, by id: starts and stops their runners, and hands them work. */
@@ -112,8 +114,9 @@ export class Residents {
       stepped: (_, step) => {
         this.#stepped(entry.id, runner, step);
       },
-      beat: (loopDelays) => {
+      beat: (_, { loopDelays, videoMemory }) => {
         this.#metrics.runnerLoopDelays(loopDelays);
+        this.#user.sawVideoMemory(videoMemory);
       },
     });
     this.#user.changed(entry);

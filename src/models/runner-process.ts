@@ -8,6 +8,7 @@ import type { ExitReason } from "../health/metrics/model-metrics.ts";
 import {
   runnerEvent,
   type EstimateCommand,
+  type HeartbeatEvent,
   type LoadCommand,
   type Memory,
   type PrepareCommand,
@@ -20,8 +21,7 @@ import { hasEnded, isLeaving, transition, type RunnerState } from "./runner-stat
 export interface RunnerObserver {
   stateChanged(runner: RunnerProcess): void;
   stepped(runner: RunnerProcess, step: StepEvent): void;
-  /** How late its timers have fired since the last time, in seconds each. */
-  beat(loopDelays: readonly number[]): void;
+  beat(runner: RunnerProcess, heartbeat: HeartbeatEvent): void;
 }
 
 const program = fileURLToPath(new URL("./runner/main.js", import.meta.url));
@@ -33,15 +33,17 @@ const heapMegabytes = 768;
 export interface SilenceLimits {
   readonly loading: number;
   readonly serving: number;
+  /** How long it may say only that it lives, and get no further with a load or an estimate. */
+  readonly stuck: number;
   /** How long it may say only that it computes one and the same batch. */
   readonly computing: number;
 }
 
 /**
- * Loading a driver can keep the event loop busy for a while, and a full batch of a large model a slow processor for tens of
- * seconds.
+ * Loading a driver can keep the event loop busy for a while, a full batch of a large model a slow processor for tens of
+ * seconds, and reading the weights from a slow disk the load for minutes before llama.cpp tells of them.
  */
-export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000, computing: 300_000 };
+export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000, stuck: 600_000, computing: 300_000 };
 
 const silenceCheckMs = 1_000;
 
@@ -83,11 +85,13 @@ export class RunnerProcess {
   #statistics: SlotStatistics = { busySlots: 0, cachedTokens: 0 };
   /** Checks since it was last heard of. Counted, not timed: a server that stood still has not listened meanwhile. */
   #silentChecks = 0;
+  /** Checks since it was given a task, or told of its progress. */
+  #stuckChecks = 0;
   /** What it has been asked and not answered. Of a load there is no end: from then on it must always be heard of. */
   #unanswered = 0;
   #refusal: string | undefined;
   /** What it did not do any more. */
-  #hungAt: "answering" | "computing" | undefined;
+  #hungAt: "answering" | "loading" | "computing" | undefined;
 
   constructor(backend: Omit<PrepareCommand, "type">, log: Logger, observer: RunnerObserver, silence = defaultSilence) {
     this.#silence = silence;
@@ -195,13 +199,14 @@ export class RunnerProcess {
       this.kill();
       return;
     }
+    if (event.type !== "heartbeat" && event.type !== "log") this.#stuckChecks = 0;
     switch (event.type) {
       case "step":
         this.#observer.stepped(this, event);
         break;
       case "heartbeat":
         this.#statistics = event.statistics;
-        this.#observer.beat(event.loopDelays);
+        this.#observer.beat(this, event);
         // The thread that computes hangs by itself: the one that says so goes on.
         if (event.computingMs > this.#silence.computing) this.#hung("computing");
         break;
@@ -212,7 +217,7 @@ export class RunnerProcess {
       case "prepared":
         this.#unanswered--;
         this.#onUnloaded();
-        this.#enter({ name: "prepared", freeVideoMemory: event.freeVideoMemory });
+        this.#enter({ name: "prepared", videoMemory: event.videoMemory });
         break;
       case "estimated":
         this.#unanswered--;
@@ -255,6 +260,8 @@ export class RunnerProcess {
 
   #causeOfDeath(code: number | null, signal: NodeJS.Signals | null): string {
     if (this.#refusal !== undefined) return this.#refusal;
+    if (this.#hungAt === "loading")
+      return `the runner got no further while ${this.#state.name} for ${this.#silence.stuck / 1_000} s and was killed`;
     if (this.#hungAt !== undefined) return `the runner stopped ${this.#hungAt} while ${this.#state.name} and was killed`;
     const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
     return [`the runner ${how} while ${this.#state.name}`, ...this.#lastLines].join("; ");
@@ -263,17 +270,19 @@ export class RunnerProcess {
   #ask(command: PrepareCommand | EstimateCommand | LoadCommand): void {
     this.#unanswered++;
     this.#silentChecks = 0;
+    this.#stuckChecks = 0;
     this.send(command);
   }
 
   #checkSilence(): void {
     if (this.#unanswered === 0 || hasEnded(this.#state)) return;
-    const limitMs = this.#state.name === "ready" ? this.#silence.serving : this.#silence.loading;
-    if (++this.#silentChecks * silenceCheckMs <= limitMs) return;
-    this.#hung("answering");
+    const isReady = this.#state.name === "ready";
+    const limitMs = isReady ? this.#silence.serving : this.#silence.loading;
+    if (++this.#silentChecks * silenceCheckMs > limitMs) this.#hung("answering");
+    else if (!isReady && ++this.#stuckChecks * silenceCheckMs > this.#silence.stuck) this.#hung("loading");
   }
 
-  #hung(at: "answering" | "computing"): void {
+  #hung(at: "answering" | "loading" | "computing"): void {
     this.#hungAt = at;
     this.kill();
   }

@@ -1,5 +1,5 @@
 import type { ExitReason } from "../health/metrics/model-metrics.ts";
-import type { LoadedModel } from "../protocol/runner.ts";
+import type { LoadedModel, VideoMemory } from "../protocol/runner.ts";
 
 /**
  * The life of a runner:
@@ -13,7 +13,7 @@ import type { LoadedModel } from "../protocol/runner.ts";
 export type RunnerState =
   | { readonly name: "starting" }
   /** The backend is open, and there is no model yet. */
-  | { readonly name: "prepared"; readonly freeVideoMemory: number }
+  | { readonly name: "prepared"; readonly videoMemory: VideoMemory }
   | { readonly name: "loading"; readonly progress: number }
   | { readonly name: "warming" }
   | { readonly name: "ready"; readonly model: LoadedModel }

@@ -1,4 +1,12 @@
-import type { EstimateCommand, LoadCommand, Memory, RunnerCommand, SlotStatistics, StepEvent } from "../protocol/runner.ts";
+import type {
+  EstimateCommand,
+  HeartbeatEvent,
+  LoadCommand,
+  Memory,
+  RunnerCommand,
+  SlotStatistics,
+  StepEvent,
+} from "../protocol/runner.ts";
 import type { RunnerState } from "./runner-state.ts";
 
 /** What the pool knows of a runner. `RunnerProcess` is a real one. */
@@ -20,8 +28,7 @@ export interface Runner {
 export interface RunnerUser {
   stateChanged(runner: Runner): void;
   stepped(runner: Runner, step: StepEvent): void;
-  /** How late its timers have fired since the last time, in seconds each. */
-  beat(loopDelays: readonly number[]): void;
+  beat(runner: Runner, heartbeat: HeartbeatEvent): void;
 }
 
 /** Starts a runner. @throws {Error} where the machine cannot start a process */

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { EstimateCommand, Memory } from "../protocol/runner.ts";
+import type { EstimateCommand, Memory, VideoMemory } from "../protocol/runner.ts";
 import type { Runner, StartRunner } from "./runner.ts";
 
 const stopGraceMs = 2_000;
@@ -16,7 +16,7 @@ export class Spares {
   /** Whether one may stand by. */
   readonly areKept: boolean;
   readonly #log: Logger;
-  readonly #onPrepared: (freeVideoMemory: number) => void;
+  readonly #onVideoMemory: (seen: VideoMemory) => void;
   /** The oldest first: more than one only until the next `warm`. */
   #standingBy: readonly Runner[] = [];
   readonly #estimators = new Set<Runner>();
@@ -24,14 +24,12 @@ export class Spares {
   readonly #stopping = new Set<Promise<unknown>>();
   #isClosed = false;
 
-  /**
-   * @param onPrepared told how much GPU memory is free, in bytes, whenever a runner has opened the backend
-   */
-  constructor(startRunner: StartRunner, areKept: boolean, log: Logger, onPrepared: (freeVideoMemory: number) => void) {
+  /** @param onVideoMemory told of the GPUs whenever a runner has opened the backend, and by one that stands by from time to time */
+  constructor(startRunner: StartRunner, areKept: boolean, log: Logger, onVideoMemory: (seen: VideoMemory) => void) {
     this.#startRunner = startRunner;
     this.areKept = areKept;
     this.#log = log;
-    this.#onPrepared = onPrepared;
+    this.#onVideoMemory = onVideoMemory;
   }
 
   /** Process ids of those that stand by. */
@@ -66,7 +64,7 @@ export class Spares {
 
   /** A runner that has given its model up. */
   takeBack(runner: Runner): void {
-    if (runner.state.name === "prepared") this.#onPrepared(runner.state.freeVideoMemory);
+    if (runner.state.name === "prepared") this.#onVideoMemory(runner.state.videoMemory);
     this.#keep(runner);
   }
 
@@ -108,10 +106,12 @@ export class Spares {
   #spawn(): Runner {
     const runner = this.#startRunner({
       stateChanged: ({ state }) => {
-        if (state.name === "prepared") this.#onPrepared(state.freeVideoMemory);
+        if (state.name === "prepared") this.#onVideoMemory(state.videoMemory);
       },
       stepped: () => undefined,
-      beat: () => undefined,
+      beat: (_, { videoMemory }) => {
+        this.#onVideoMemory(videoMemory);
+      },
     });
     void runner.exited.then(() => {
       this.#forget(runner);

@@ -104,6 +104,13 @@ export const slotStatistics = z.strictObject({
   cachedTokens: z.int(),
 });
 
+/** Of all GPUs together. */
+export const videoMemory = z.strictObject({
+  gpus: z.int().min(0),
+  /** Bytes that nobody uses. */
+  free: z.int().min(0),
+});
+
 /** Main memory and GPU memory, in bytes. */
 export const memory = z.strictObject({ ram: z.int().min(0), vram: z.int().min(0) });
 
@@ -128,8 +135,7 @@ export const runnerEvent = z.discriminatedUnion("type", [
     type: z.literal("prepared"),
     /** cpu, cuda, vulkan, metal. */
     backend: z.string(),
-    /** GPU memory that nobody uses, in bytes. */
-    freeVideoMemory: z.int().min(0),
+    videoMemory,
   }),
   z.strictObject({ type: z.literal("estimated"), memory }),
   z.strictObject({ type: z.literal("progress"), phase: z.enum(["loading", "warming"]), progress: z.number() }),
@@ -151,6 +157,7 @@ export const runnerEvent = z.discriminatedUnion("type", [
     statistics: slotStatistics,
     /** How long the batch under way has taken until now, in milliseconds; 0 where none is. */
     computingMs: z.number().min(0),
+    videoMemory,
     /** How late timers have fired since the last one, in seconds each. */
     loopDelays: z.array(z.number()),
   }),
@@ -169,10 +176,12 @@ export type PrepareCommand = z.output<typeof prepareCommand>;
 export type EstimateCommand = z.output<typeof estimateCommand>;
 export type LoadCommand = z.output<typeof loadCommand>;
 export type Memory = z.output<typeof memory>;
+export type VideoMemory = z.output<typeof videoMemory>;
 export type GenerateCommand = z.output<typeof generateCommand>;
 export type RunnerCommand = z.output<typeof runnerCommand>;
 export type RunnerEvent = z.output<typeof runnerEvent>;
 export type StepEvent = Extract<RunnerEvent, { type: "step" }>;
+export type HeartbeatEvent = Extract<RunnerEvent, { type: "heartbeat" }>;
 export type LogEvent = Extract<RunnerEvent, { type: "log" }>;
 export type EndedEvent = z.output<typeof ended>;
 export type LoadedModel = z.output<typeof loadedModel>;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fork } from "node:child_process";
+import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -57,7 +57,7 @@ async function start(
     { gpu: "off", threads: 1 },
     silent,
     observer,
-    silenceMs === undefined ? undefined : { loading: silenceMs, serving: silenceMs, computing: silenceMs },
+    silenceMs === undefined ? undefined : { ...defaultSilence, loading: silenceMs, serving: silenceMs, computing: silenceMs },
   );
   const load = async (file: string, fileDescribed = file) => {
     const header = await readGgufHeader(fileDescribed);
@@ -179,6 +179,31 @@ test("a runner that gets no further with a batch is killed, although it says tha
     await Promise.race([once(ended, "step"), runner.exited]);
   }
   assert.match(causeOf(runner.state), /stopped computing while ready/);
+});
+
+test("a load that gets no further is killed, although its runner says that it lives", { timeout: 30_000 }, async () => {
+  const pipe = join(folder, "never-written.gguf");
+  execFileSync("mkfifo", [pipe]);
+  const ended = new EventTarget();
+  const observer = {
+    stateChanged: () => ended.dispatchEvent(new Event("change")),
+    stepped: () => undefined,
+    beat: () => undefined,
+  };
+  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, stuck: 3_000 });
+  while (runner.state.name !== "prepared") await once(ended, "change");
+  runner.load("tiny", { type: "load", path: pipe, contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0 }, observer);
+  await runner.exited;
+  assert.match(causeOf(runner.state), /got no further while loading for 3 s/);
+});
+
+test("an estimate that gets no further is killed, too", { timeout: 30_000 }, async () => {
+  const pipe = join(folder, "never-estimated.gguf");
+  execFileSync("mkfifo", [pipe]);
+  const observer = { stateChanged: () => undefined, stepped: () => undefined, beat: () => undefined };
+  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, stuck: 3_000 });
+  const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0 };
+  await assert.rejects(runner.estimate({ type: "estimate", path: pipe, ...shape }), /got no further while prepared for 3 s/);
 });
 
 test("a runner says that it lives before it has a model, too", async () => {

@@ -8,6 +8,7 @@ import type {
   Memory,
   RunnerCommand,
   StepEvent,
+  VideoMemory,
 } from "../../src/protocol/runner.ts";
 
 const mebibyte = 2 ** 20;
@@ -15,7 +16,8 @@ const mebibyte = 2 ** 20;
 export interface FakeMachine {
   /** Of a GPU that is none, in bytes; models are on it where there is any. */
   readonly videoMemory: number;
-  /** What its models have left of that. */
+  readonly gpus: number;
+  /** What its models, and other programs, have left of that. */
   readonly freeVideoMemory: number;
   /** What the estimates of some models wait for, by path. */
   readonly hanging: ReadonlyMap<string, Promise<void>>;
@@ -107,12 +109,18 @@ export class FakeRunner implements Runner {
   }
 
   prepare(): void {
-    if (this.#state.name === "starting") this.enter({ name: "prepared", freeVideoMemory: this.#machine.freeVideoMemory });
+    if (this.#state.name === "starting") this.enter({ name: "prepared", videoMemory: this.#videoMemory });
   }
 
   beginLoading(progress = 0): void {
     this.prepare();
     this.enter({ name: "loading", progress });
+  }
+
+  /** Says that it lives. */
+  beat(): void {
+    const { statistics } = this;
+    this.#user.beat(this, { type: "heartbeat", statistics, computingMs: 0, loopDelays: [], videoMemory: this.#videoMemory });
   }
 
   /**
@@ -134,7 +142,7 @@ export class FakeRunner implements Runner {
     if (this.#state.name === "unloading") {
       this.model = undefined;
       this.#unloaded();
-      this.enter({ name: "prepared", freeVideoMemory: this.#machine.freeVideoMemory });
+      this.enter({ name: "prepared", videoMemory: this.#videoMemory });
       return;
     }
     this.enter({ name: "stopped" });
@@ -175,6 +183,10 @@ export class FakeRunner implements Runner {
     if (next === undefined) return;
     this.#state = next;
     this.#user.stateChanged(this);
+  }
+
+  get #videoMemory(): VideoMemory {
+    return { gpus: this.#machine.gpus, free: this.#machine.freeVideoMemory };
   }
 
   #placed(bytes: number): Memory {

@@ -49,6 +49,7 @@ const defaults: PoolSettings = {
   gpu: "off",
   memoryBudget: 2 ** 40,
   memoryReserve: 0,
+  gpuMemoryReserve: 0,
   maxResident: 16,
   maxQueue: 256,
   maxQueuePerClient: 256,
@@ -67,6 +68,9 @@ export class PoolWorld implements Disposable, FakeMachine {
   readonly fates = new Map<string, Fate>();
   readonly log: string[] = [];
   videoMemory = 0;
+  gpus = 0;
+  /** What other programs have taken of the GPUs. */
+  foreignVideoMemory = 0;
   /** Thrown by the next attempts to start a process. */
   forkErrors: Error[] = [];
   /** What requests wait for before they find their model. */
@@ -106,7 +110,8 @@ export class PoolWorld implements Disposable, FakeMachine {
 
   get freeVideoMemory(): number {
     const loaded = this.runners.filter(({ state }) => state.name === "ready");
-    return Math.max(0, this.videoMemory - loaded.reduce((sum, { memory }) => sum + memory, 0));
+    const taken = loaded.reduce((sum, { memory }) => sum + memory, this.foreignVideoMemory);
+    return Math.max(0, this.videoMemory - taken);
   }
 
   get now(): number {

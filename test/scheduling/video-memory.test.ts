@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { PoolSettings } from "../../src/models/pool.ts";
 import { mebibyte, PoolWorld } from "./pool-world.ts";
 
 /** A machine with plenty of main memory, and a GPU that is none, of 6 MiB, on which all models are. */
-async function withGpu(models: Readonly<Record<string, number>>): Promise<PoolWorld> {
-  const world = new PoolWorld(models);
+async function withGpu(models: Readonly<Record<string, number>>, settings: Partial<PoolSettings> = {}): Promise<PoolWorld> {
+  const world = new PoolWorld(models, settings);
   world.videoMemory = 6 * mebibyte;
   await world.estimateAll();
   return world;
@@ -40,4 +41,38 @@ test("a model that is larger than the GPU is refused, with what is missing there
   assert.equal(error?.code, "insufficient_memory");
   assert.match(error.message, /short by 3 MiB of GPU memory,/);
   assert.deepEqual(world.states, { a: "ready" });
+});
+
+test("what another program takes of the GPU, or gives back, counts from the next heartbeat on", async () => {
+  using world = await withGpu({ a: 2, b: 4 });
+  const a = await world.serve("a");
+  const forecastOfB = async () => (await world.pool.forecast(world.entry("b"))).forecast;
+  assert.deepEqual(await forecastOfB(), { outcome: "beside" });
+  world.foreignVideoMemory = 1 * mebibyte;
+  a.beat();
+  assert.deepEqual(await forecastOfB(), { outcome: "evicts", victims: ["a"] });
+  world.foreignVideoMemory = 0;
+  a.beat();
+  assert.deepEqual(await forecastOfB(), { outcome: "beside" });
+});
+
+test("a heartbeat while a model is loaded, whose part is neither free nor known to be held, changes nothing", async () => {
+  using world = await withGpu({ a: 2, b: 4 });
+  const a = await world.serve("a");
+  world.ask("b");
+  const b = await world.runner("b");
+  b.beginLoading();
+  world.foreignVideoMemory = 4 * mebibyte;
+  a.beat();
+  assert.equal((await world.pool.forecast(world.entry("a"))).capacity.vram, 6 * mebibyte);
+});
+
+test("a part of each GPU stays free", async () => {
+  using world = await withGpu({ a: 4, b: 2 }, { gpuMemoryReserve: mebibyte / 2 });
+  const a = await world.serve("a");
+  world.gpus = 2;
+  a.beat();
+  const { forecast, capacity } = await world.pool.forecast(world.entry("b"));
+  assert.equal(capacity.vram, 5 * mebibyte);
+  assert.deepEqual(forecast, { outcome: "evicts", victims: ["a"] });
 });

@@ -1,12 +1,14 @@
 import { readFileSync } from "node:fs";
 import { freemem, totalmem } from "node:os";
-import type { Memory } from "../../protocol/runner.ts";
+import type { Memory, VideoMemory } from "../../protocol/runner.ts";
 
 export interface CapacitySettings {
   /** Main memory for all models together, in bytes, whatever the machine has. */
   readonly memoryBudget?: number | undefined;
   /** Main memory that stays free, in bytes. */
   readonly memoryReserve: number;
+  /** Memory of each GPU that stays free, in bytes. */
+  readonly gpuMemoryReserve: number;
 }
 
 /** What a runner without a model takes, in bytes: Node.js, the library, and an open backend. */
@@ -15,6 +17,9 @@ export const spareBytes = 64 * 1024 * 1024;
 /**
  * How much memory models may take, all together: what is free now, and what the runners hold already. A limit of the
  * control group, such as a container's, counts like the end of the machine.
+ *
+ * GPUs count together: llama.cpp spreads the layers of each model over all of them, by what is free on each. What does not
+ * come out even, the work space and the driver's own part are for the reserve of each.
  */
 export class Capacity {
   readonly #settings: CapacitySettings;
@@ -24,9 +29,9 @@ export class Capacity {
     this.#settings = settings;
   }
 
-  /** @param free of the GPUs, in bytes @param held by our own runners at the same time */
-  sawVideoMemory(free: number, held: number): void {
-    this.#videoMemory = free + held;
+  /** @param held by our own runners at the same time, in bytes */
+  sawVideoMemory({ gpus, free }: VideoMemory, held: number): void {
+    this.#videoMemory = Math.max(0, free + held - gpus * this.#settings.gpuMemoryReserve);
   }
 
   /**

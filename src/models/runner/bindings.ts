@@ -1,5 +1,5 @@
 import { getLlama, getModuleVersion, LlamaLogLevel, type Llama } from "node-llama-cpp";
-import type { PrepareCommand } from "../../protocol/runner.ts";
+import type { PrepareCommand, VideoMemory } from "../../protocol/runner.ts";
 
 /**
  * The part of node-llama-cpp's native module that the engine calls. None of it is public API: the version is pinned
@@ -139,8 +139,7 @@ export interface Backend {
   readonly name: string;
   /** Whether native work is done in the order in which it was asked for: there is one thread to do it. */
   readonly isSequential: boolean;
-  /** Of all GPUs together, in bytes. */
-  readonly freeVideoMemory: () => Promise<number>;
+  readonly videoMemory: () => Promise<VideoMemory>;
 }
 
 export type LogLine = (level: "trace" | "debug" | "info" | "warn" | "error" | "fatal", message: string) => void;
@@ -165,11 +164,12 @@ export async function openBackend({ gpu, threads }: PrepareCommand, log: LogLine
   if (gpu === "required" && llama.gpu === false) {
     throw new Error("a GPU is required and llama.cpp found none that works; see the lines above, or set gpu to auto or off");
   }
+  const gpus = llama.gpu === false ? 0 : (await llama.getGpuDeviceNames()).length;
   return {
     bindings: bindingsOf(llama),
     name: llama.gpu === false ? "cpu" : llama.gpu,
     isSequential: process.env["UV_THREADPOOL_SIZE"] === "1",
-    freeVideoMemory: async () => (llama.gpu === false ? 0 : (await llama.getVramState()).free),
+    videoMemory: async () => ({ gpus, free: gpus === 0 ? 0 : (await llama.getVramState()).free }),
   };
 }
 

@@ -56,8 +56,8 @@ async function prepare(command: PrepareCommand): Promise<Prepared> {
     if (level === "error" || level === "fatal") complaints = [...complaints, message].slice(-keptComplaints);
     send({ type: "log", source: "llama.cpp", level, message });
   });
-  send({ type: "prepared", backend: backend.name, freeVideoMemory: await backend.freeVideoMemory() });
-  beat();
+  send({ type: "prepared", backend: backend.name, videoMemory: await backend.videoMemory() });
+  beat(backend);
   return { backend, threads: command.threads, baseMemory: ownMemory() };
 }
 
@@ -108,7 +108,7 @@ async function serve(loop: StepLoop): Promise<void> {
 }
 
 /** Says from now on that this process lives: a big file may take minutes to load, with little to tell of. */
-function beat(): void {
+function beat(backend: Backend): void {
   let loopDelays: number[] = [];
   let due = performance.now() + loopCheckMs;
   setInterval(() => {
@@ -116,11 +116,13 @@ function beat(): void {
     loopDelays.push(Math.max(0, now - due) / 1_000);
     due = now + loopCheckMs;
   }, loopCheckMs);
-  setInterval(() => {
+  const tell = async (): Promise<void> => {
+    const videoMemory = await backend.videoMemory();
     const statistics = serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 };
-    send({ type: "heartbeat", statistics, computingMs: serving?.engine.computingMs ?? 0, loopDelays });
+    send({ type: "heartbeat", statistics, computingMs: serving?.engine.computingMs ?? 0, videoMemory, loopDelays });
     loopDelays = [];
-  }, heartbeatMs);
+  };
+  setInterval(() => void tell(), heartbeatMs);
 }
 
 async function stop({ loop, ended }: Serving): Promise<void> {
@@ -132,7 +134,7 @@ async function unload({ backend, baseMemory }: Prepared, serving: Serving): Prom
   await stop(serving);
   await serving.engine.dispose();
   if (ownMemory() > baseMemory + toleratedResidue) process.exit(0);
-  send({ type: "prepared", backend: backend.name, freeVideoMemory: await backend.freeVideoMemory() });
+  send({ type: "prepared", backend: backend.name, videoMemory: await backend.videoMemory() });
 }
 
 /** What was thrown, with what llama.cpp had said before it. */
