@@ -125,6 +125,7 @@ export class Pool {
   catalogueChanged({ added, changed, removed }: CatalogueChange): void {
     for (const modelId of removed) {
       this.#loads.backoffs.forget(modelId);
+      this.#waiting.forget(modelId);
       this.#operator.removed(modelId);
     }
     for (const modelId of [...added, ...changed]) {
@@ -142,7 +143,7 @@ export class Pool {
     if (job.isMovable && successor !== undefined) job.moveTo(successor);
     const backoff = this.#loads.backoffs.get(job.modelId);
     if (backoff?.resting === true && backoff.gaveUp) throw backoff.error;
-    this.#waiting.checkPlace(request.client);
+    this.#waiting.checkPlace(request.client, this.#residents.all);
     this.#keeping.wake(job.modelId);
     this.#residents.returns.asked(job.modelId);
     this.#waiting.queue.add(job);
@@ -317,7 +318,9 @@ export class Pool {
         this.#board.announce(id);
         this.#settle();
       },
-      loaded: ({ entry }, model) => {
+      loaded: (resident, model) => {
+        const { entry } = resident;
+        this.#waiting.loaded(resident);
         this.#estimates.learn(entry, model);
         this.#loads.backoffs.get(entry.id)?.loaded();
         this.#keeping.settled(entry.id);

@@ -19,11 +19,6 @@ export class Queue {
     return this.#jobs.length;
   }
 
-  /** Of one client. */
-  countOf(client: string): number {
-    return this.#jobs.filter(({ request }) => request.client === client).length;
-  }
-
   /** In order of arrival. */
   get jobs(): readonly Job[] {
     return this.#jobs;

@@ -63,6 +63,11 @@ export class Resident {
     return this.#readyAt !== undefined;
   }
 
+  /** How long it took until it was ready, in milliseconds; 0 until then. */
+  get loadMs(): number {
+    return Math.max(0, (this.#readyAt ?? 0) - this.startedAt);
+  }
+
   /** What it is expected to take, or takes if that is more, until it is gone. */
   get memory(): Memory {
     return this.#memory;
@@ -77,12 +82,10 @@ export class Resident {
     if (next !== undefined) this.#loadPhase = { name: next, since: now };
   }
 
-  /** @returns how long it took, in seconds */
-  becameReady({ memory }: LoadedModel): number {
+  becameReady({ memory }: LoadedModel): void {
     this.#memory = larger(memory, this.#memory);
     this.#readyAt = performance.now();
     this.#idleSince = this.#readyAt;
-    return (this.#readyAt - this.startedAt) / 1_000;
   }
 
   take(job: Job, use: number): void {
@@ -157,7 +160,6 @@ export class Resident {
 
   view(isPinned: boolean, isSoonAskedAgain: boolean): RunnerView {
     const { state } = this.runner;
-    const readyAt = this.#readyAt ?? 0;
     return {
       modelId: this.entry.id,
       phase: state.name === "ready" ? "ready" : isLeaving(state) ? "leaving" : "loading",
@@ -165,8 +167,8 @@ export class Resident {
       freeSlots: this.#slots - this.#jobs.size,
       runningJobs: this.#jobs.size,
       lastUsed: this.#lastUsed,
-      readyAt,
-      loadMs: Math.max(0, readyAt - this.startedAt),
+      readyAt: this.#readyAt ?? 0,
+      loadMs: this.loadMs,
       idleSince: this.#idleSince,
       hasWorked: this.#hasWorked,
       isSoonAskedAgain,

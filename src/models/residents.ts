@@ -184,7 +184,8 @@ export class Residents {
 
   #becameReady(resident: Resident, model: LoadedModel): void {
     const { id } = resident.entry;
-    const seconds = resident.becameReady(model);
+    resident.becameReady(model);
+    const seconds = resident.loadMs / 1_000;
     this.#metrics.models.loaded(id, seconds);
     this.#log.info({ model: id, seconds: Number(seconds.toFixed(2)), ...model }, "model is ready");
     this.#user.loaded(resident, model);

@@ -9,39 +9,56 @@ export interface WaitingSettings {
   readonly maxQueuePerClient: number;
 }
 
-/** Used for the first estimate of `Retry-After`, before any job has ended. */
-const presumedJobMs = 5_000;
+/** How long a model takes, in milliseconds. */
+interface Pace {
+  readonly jobMs: number;
+  readonly loadMs: number;
+}
 
-/** Weight of the newest job in the estimate. */
+/** Of a model that has not shown it yet. */
+const presumed: Pace = { jobMs: 5_000, loadMs: 5_000 };
+
+/** Weight of the newest job. */
 const jobSmoothing = 0.2;
 
 /** The bounded queue as those see it who wait in it, or would like to: their place, what they wait for, and how long. */
 export class Waiting {
   readonly queue = new Queue();
   readonly #settings: WaitingSettings;
-  #jobMs = presumedJobMs;
+  readonly #paces = new Map<string, Pace>();
 
   constructor(settings: WaitingSettings) {
     this.#settings = settings;
   }
 
   /** @throws {LlamapodError} `overloaded`, `queue_share_exceeded` */
-  checkPlace(client: string): void {
+  checkPlace(client: string, residents: readonly Resident[]): void {
     const { maxQueue, maxQueuePerClient } = this.#settings;
     if (this.queue.size >= maxQueue) {
       const message = `${maxQueue} requests are waiting already, which is the limit.`;
-      throw new LlamapodError("overloaded", message, { retryAfterMs: this.#passMs(this.queue.size) });
+      throw new LlamapodError("overloaded", message, { retryAfterMs: this.#passMs(this.queue.jobs, residents) });
     }
-    const own = this.queue.countOf(client);
-    if (own < maxQueuePerClient) return;
-    const message = `${own} of your requests are waiting already, which is your share of the queue. Wait for one of them to begin.`;
-    throw new LlamapodError("queue_share_exceeded", message, { retryAfterMs: this.#passMs(own) });
+    const own = this.queue.jobs.filter(({ request }) => request.client === client);
+    if (own.length < maxQueuePerClient) return;
+    const message = `${own.length} of your requests are waiting already, which is your share of the queue. Wait for one of them to begin.`;
+    throw new LlamapodError("queue_share_exceeded", message, { retryAfterMs: this.#passMs(own, residents) });
   }
 
   /** A job has ended: so long do they take. One that was refused, or was cancelled before it had anything, says nothing of that. */
-  served({ servedMs, usage }: Job): void {
+  served({ modelId, servedMs, usage }: Job): void {
     if (usage.completion_tokens === 0) return;
-    this.#jobMs += jobSmoothing * (servedMs - this.#jobMs);
+    const pace = this.#paceOf(modelId);
+    this.#paces.set(modelId, { ...pace, jobMs: pace.jobMs + jobSmoothing * (servedMs - pace.jobMs) });
+  }
+
+  /** A model has been loaded: so long does that take. */
+  loaded({ entry: { id }, loadMs }: Resident): void {
+    this.#paces.set(id, { ...this.#paceOf(id), loadMs });
+  }
+
+  /** A model is gone for good. */
+  forget(modelId: string): void {
+    this.#paces.delete(modelId);
   }
 
   /** @param mayStart whether a model would be loaded now if there were room for it */
@@ -52,10 +69,27 @@ export class Waiting {
     }
   }
 
-  /** Until so many jobs have passed through the slots. */
-  #passMs(jobs: number): number {
-    return Math.max(1_000, Math.round((this.#jobMs * jobs) / this.#settings.slots));
+  /** Until these have passed: those of loaded models beside each other, those of the others in a turn of each, with its load. */
+  #passMs(jobs: readonly Job[], residents: readonly Resident[]): number {
+    let besideMs = 0;
+    let turnsMs = 0;
+    for (const modelId of new Set(jobs.map((job) => job.modelId))) {
+      const { jobMs, loadMs } = this.#paceOf(modelId);
+      const workMs = (jobMs * jobs.filter((job) => job.modelId === modelId).length) / this.#settings.slots;
+      if (isServing(residents, modelId)) besideMs = Math.max(besideMs, workMs);
+      else turnsMs += loadMs + workMs;
+    }
+    return Math.max(1_000, Math.round(besideMs + turnsMs));
   }
+
+  #paceOf(modelId: string): Pace {
+    return this.#paces.get(modelId) ?? presumed;
+  }
+}
+
+function isServing(residents: readonly Resident[], modelId: string): boolean {
+  const resident = residents.find(({ entry }) => entry.id === modelId);
+  return resident?.runner.state.name === "ready" && resident.closedAt === undefined;
 }
 
 function reasonToWait({ modelId }: Job, residents: readonly Resident[], mayStart: (modelId: string) => boolean): QueueReason {

@@ -294,6 +294,30 @@ test("requests that are refused at once do not shorten Retry-After", async () =>
   );
 });
 
+test("Retry-After knows that models which do not fit together take turns, and have to be loaded for them", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 }, { maxResident: 1, maxQueue: 20 });
+  await world.estimateAll();
+  const a = await world.serve("a");
+  world.pool.switchTo(world.entry("b"));
+  await world.flush();
+  a.leave();
+  await world.runner("b");
+  await world.pass(7_000);
+  const b = await world.ready("b");
+  b.produce(world.ask("b"));
+  for (let asked = 0; asked < 10; asked++) world.ask("b");
+  for (let asked = 0; asked < 10; asked++) world.ask("a");
+  const full = (retryAfterMs: number) => (error: { retryAfterMs: number }) => error.retryAfterMs === retryAfterMs;
+  // Ten of b, and then the load of a, which takes no time here, and ten of it.
+  assert.throws(() => world.ask("a"), full(100_000));
+  for (let seconds = 0; seconds < 20; seconds++) await world.pass(1_000);
+  b.leave();
+  const again = await world.ready("a");
+  assert.equal(again.running.size, 1);
+  // Nine of a, and then eleven of b, one of them parked, after its load.
+  assert.throws(() => world.ask("a"), full(45_000 + 7_000 + 55_000));
+});
+
 test("what fits beside all others is started although somebody before it has to wait for room", async () => {
   using world = new PoolWorld({ a: 4, b: 8, c: 2 }, { memoryBudget: 10 * 2 ** 20 });
   await world.estimateAll();
