@@ -39,7 +39,7 @@ process.on("message", (message) => {
   switch (command.type) {
     case "prepare":
     case "unload":
-      send({ type: "prepared", backend: "cpu", freeVideoMemory: 0 });
+      send({ type: "prepared", backend: "cpu", videoMemory: { gpus: 0, free: 0 } });
       break;
     case "estimate":
       send({ type: "estimated", memory: { ram: 2 ** 20, vram: 0 } });
@@ -53,7 +53,13 @@ process.on("message", (message) => {
       send({ type: "ready", model: { contextSize, slots, backend: "cpu", threads: 1, memory, residue: 0, template: "none" } });
       setInterval(tick, 1_000 / tokensPerSecond);
       setInterval(() => {
-        send({ type: "heartbeat", statistics: { busySlots: answers.size, cachedTokens: 0 }, computingMs: 0, loopDelays: [] });
+        send({
+          type: "heartbeat",
+          statistics: { busySlots: answers.size, cachedTokens: 0 },
+          computingMs: 0,
+          videoMemory: { gpus: 0, free: 0 },
+          loopDelays: [],
+        });
       }, 1_000);
       break;
     }
