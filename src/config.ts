@@ -8,24 +8,34 @@ import { gpuModes, logLevels } from "./protocol/runner.ts";
 const names = z
   .preprocess(
     (value) => (typeof value === "string" ? value.split(",").map((name) => name.trim()) : value),
-    z.array(z.string().min(1)),
+    z.array(z.string().min(1), { error: "must be names, separated by commas" }),
   )
   .default([]);
 
 /** Flags and variables are text. Of a file only numbers are taken: coercion would make 1 of true, and 0 of nothing. */
-const count = (least: number, most = Number.MAX_SAFE_INTEGER) =>
-  z.preprocess(
+const count = (least: number, most = Number.MAX_SAFE_INTEGER) => {
+  const bounds = most === Number.MAX_SAFE_INTEGER ? `, ${least} or more` : ` from ${least} to ${most}`;
+  const error = `must be a whole number${bounds}`;
+  return z.preprocess(
     (value) => (typeof value === "string" && value.trim() !== "" ? Number(value) : value),
-    z.number().int().min(least).max(most),
+    z.number({ error }).int({ error }).min(least, { error }).max(most, { error }),
   );
+};
 
 /** Flags are booleans, variables are text. */
-const onOrOff = z.preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean());
+const onOrOff = z.union([z.boolean(), z.stringbool()], { error: "must be true or false" });
+
+const text = z.string({ error: "must be text" }).min(1, { error: "must not be empty" });
+
+const oneOf = <const Choice extends string>(choices: readonly Choice[]) =>
+  z.enum(choices, { error: `must be one of ${choices.join(", ")}` });
 
 /** Node's timers take no more milliseconds than 32 bits hold, and fire at once where they should wait longer. */
 const seconds = (least: number) => count(least, 2_147_483);
 
 const byteUnits = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+const wrongBytes = "must be a number of bytes, or a size such as 12GiB";
 
 /** A number of bytes, with a unit such as MiB or GiB where it is text. */
 const bytes = z.preprocess(
@@ -34,7 +44,7 @@ const bytes = z.preprocess(
     const factor = Object.entries(byteUnits).find(([name]) => name === unit.toUpperCase())?.[1];
     return number === undefined || factor === undefined ? value : Math.round(Number(number) * factor);
   },
-  z.number({ error: "must be a number of bytes, or a size such as 12GiB" }).int().min(0),
+  z.number({ error: wrongBytes }).int({ error: wrongBytes }).min(0, { error: wrongBytes }),
 );
 
 /** Of the user, wherever a command is typed, after the XDG base directory specification, which takes absolute paths only. */
@@ -52,29 +62,23 @@ const prefixCaches = ["key", "shared"] as const;
 
 /** Every setting, once: its name, its bounds, its default, and what the help says. */
 const schema = z.strictObject({
-  host: z.string().min(1).default("127.0.0.1").describe("address to listen on"),
+  host: text.default("127.0.0.1").describe("address to listen on"),
   port: count(0, 65_535).default(8080).describe("port to listen on; 0 takes a free one"),
   metricsPort: count(0, 65_535)
     .optional()
     .describe("port of its own for /metrics and /health, on the same address (default: the one port has them)"),
-  modelsDir: z
-    .string()
-    .min(1)
-    .transform(withHome)
-    .default(defaultModelsFolder)
-    .describe("folder with the GGUF files, and models.yaml"),
+  modelsDir: text.transform(withHome).default(defaultModelsFolder).describe("folder with the GGUF files, and models.yaml"),
   demoModels: onOrOff.default(true).describe("offer the built-in demo models beside those of the folder"),
-  model: z.string().min(1).optional().describe("model that answers when a request names none (default: the first one)"),
+  model: text.optional().describe("model that answers when a request names none (default: the first one)"),
   contextSize: count(256).default(4096).describe("tokens of prompt and answer together, for each slot"),
   slots: count(1, 64).default(4).describe("generations that a model works on at the same time"),
   threads: count(1).default(availableParallelism()).describe("threads that compute (default: one for each core)"),
   batchSize: count(1).default(512).describe("prompt tokens computed at once, at most"),
-  gpu: z.enum(gpuModes).default("auto").describe("auto uses a GPU if one works, required fails without one"),
+  gpu: oneOf(gpuModes).default("auto").describe("auto uses a GPU if one works, required fails without one"),
   exitOnFailedStart: onOrOff
     .default(false)
     .describe("end when the first model cannot be loaded, for something that then starts the server anew or another one"),
-  prefixCache: z
-    .enum(prefixCaches)
+  prefixCache: oneOf(prefixCaches)
     .default("key")
     .describe("whose prompts are reused: those of the same key, or shared between all; how fast an answer comes tells of that"),
   maxResident: count(1).default(16).describe("models that are loaded at the same time, at most, where memory allows"),
@@ -96,7 +100,7 @@ const schema = z.strictObject({
     .describe("how long a model that loads may get no further before its runner is held to hang, and killed"),
   preload: names.describe("models that are loaded at the start, while there is room"),
   pinned: names.describe("models that are loaded at the start and never make room"),
-  warmSpare: z.enum(["on", "off"]).default("on").describe("keep a process ready, so that a model loads faster"),
+  warmSpare: oneOf(["on", "off"]).default("on").describe("keep a process ready, so that a model loads faster"),
   maxQueue: count(1).default(256).describe("requests that wait for a slot, at most"),
   maxQueuePerClient: count(1).default(192).describe("requests of one key that wait for a slot, at most"),
   maxMessageBytes: count(1024)
@@ -135,17 +139,15 @@ const schema = z.strictObject({
   graceSeconds: seconds(0).default(60).describe("how long an answer goes on that no connection reads"),
   retentionSeconds: seconds(0).default(300).describe("how long an ended answer can still be resumed"),
   drainSeconds: seconds(0).default(30).describe("how long answers may take to end when the server is told to stop"),
-  apiKeysFile: z.string().min(1).optional().describe("file with the keys that clients need (default: none is needed)"),
+  apiKeysFile: text.optional().describe("file with the keys that clients need (default: none is needed)"),
   allowedHosts: names.describe("host names, beside localhost, under which clients reach this server"),
   allowedOrigins: names.describe("origins of other pages that may use this server"),
   allowUnauthenticated: onOrOff
     .default(false)
     .describe("listen beyond this machine although anyone who gets through may use the server"),
-  logLevel: z.enum(logLevels).default("info").describe("least level that is logged"),
-  llamaLogLevel: z.enum(logLevels).default("warn").describe("least level at which llama.cpp's own lines are logged"),
-  logFile: z
-    .string()
-    .min(1)
+  logLevel: oneOf(logLevels).default("info").describe("least level that is logged"),
+  llamaLogLevel: oneOf(logLevels).default("warn").describe("least level at which llama.cpp's own lines are logged"),
+  logFile: text
     .transform(withHome)
     .optional()
     .describe("file that gets the log too, readable by its owner and group (default: none)"),
@@ -181,6 +183,13 @@ export const settings: readonly Setting[] = Object.entries(schema.shape).map(([k
 /** A setting that cannot be used. The message names it, where it was set, and why. */
 export class ConfigError extends Error {}
 
+/** Where settings are set. */
+interface Source {
+  readonly values: Readonly<Record<string, unknown>>;
+  /** What a setting is called there. */
+  readonly nameOf: (key: string) => string;
+}
+
 const loopback = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
 /**
@@ -197,30 +206,38 @@ export function loadConfig(
   const fromEnvironment = settings
     .map(({ key, variable }) => [key, environment[variable]] as const)
     .filter(([, value]) => value !== undefined && value !== "");
-  const sources = [
-    { name: file ?? "", values: file === undefined ? {} : readFile(file) },
-    { name: "the environment", values: Object.fromEntries(fromEnvironment) },
-    { name: "the command line", values: flags },
+  const sources: readonly Source[] = [
+    { values: file === undefined ? {} : readFile(file), nameOf: (key) => `${key} in ${file ?? ""}` },
+    { values: Object.fromEntries(fromEnvironment), nameOf: (key) => settingOf(key)?.variable ?? key },
+    { values: flags, nameOf: (key) => settingOf(key)?.flag ?? key },
   ];
   const { data, error } = schema.safeParse(Object.assign({}, ...sources.map(({ values }) => values)));
-  if (error !== undefined) throw describe(error, sources);
+  if (error !== undefined) throw new ConfigError(describe(error, sources));
   if (!loopback.test(data.host) && !data.allowUnauthenticated && data.apiKeysFile === undefined) {
     throw new ConfigError(
-      `host: ${data.host} can be reached from other machines, and there are no keys: anyone could use the server. Name a file of keys with --api-keys-file, listen on 127.0.0.1, or add --allow-unauthenticated if the network in front keeps strangers out.`,
+      `--host ${data.host} can be reached from other machines, and there are no keys: anyone could use the server. Name a file of keys with --api-keys-file, listen on 127.0.0.1, or add --allow-unauthenticated if the network in front keeps strangers out.`,
     );
   }
   return data;
 }
 
-function describe(
-  error: z.ZodError,
-  sources: readonly { name: string; values: Readonly<Record<string, unknown>> }[],
-): ConfigError {
-  const [issue] = error.issues;
-  const key = String(issue?.code === "unrecognized_keys" ? issue.keys[0] : issue?.path[0]);
-  const where = sources.findLast(({ values }) => key in values)?.name ?? "the defaults";
-  const reason = issue?.code === "unrecognized_keys" ? "is not a setting" : issue?.message;
-  return new ConfigError(`${key} (from ${where}): ${reason ?? "cannot be used"}.`);
+/** A sentence for each setting that cannot be used. */
+function describe({ issues }: z.ZodError, sources: readonly Source[]): string {
+  const wrong = issues.flatMap(({ path: [key], message, ...issue }) =>
+    issue.code === "unrecognized_keys"
+      ? issue.keys.map((unknown) => ({ key: unknown, reason: "is not a setting; llamapod serve --help lists them" }))
+      : [{ key: String(key), reason: message }],
+  );
+  const sentences = wrong.map(({ key, reason }) => {
+    const source = sources.findLast(({ values }) => key in values);
+    const given = settingOf(key) === undefined ? "" : `, not ${JSON.stringify(source?.values[key])}`;
+    return `${source?.nameOf(key) ?? key}: ${reason}${given}.`;
+  });
+  return sentences.join("\n");
+}
+
+function settingOf(key: string): Setting | undefined {
+  return settings.find((setting) => setting.key === key);
 }
 
 function readFile(path: string): Readonly<Record<string, unknown>> {

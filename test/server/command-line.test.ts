@@ -57,14 +57,41 @@ describe("the command line", () => {
   });
 
   const wrong = [
-    { what: "a flag", args: ["--port", "http"], says: /port.*command line/ },
-    { what: "a flag out of range", args: ["--slots", "0"], says: /slots.*command line/ },
-    { what: "a choice", args: ["--gpu", "maybe"], says: /gpu.*command line.*required/ },
-    { what: "an environment variable", args: [], environment: { LLAMAPOD_CONTEXT_SIZE: "12" }, says: /contextSize.*environment/ },
-    { what: "a key of the file", args: [], yaml: "maxQueue: many\n", says: /maxQueue.*llamapod\.yaml/ },
-    { what: "an unknown key of the file", args: [], yaml: "prot: 80\n", says: /prot.*llamapod\.yaml.*not a setting/ },
-    { what: "a switch for a number", args: [], yaml: "slots: true\n", says: /slots.*llamapod\.yaml/ },
-    { what: "nothing for a number", args: [], yaml: "slots:\n", says: /slots.*llamapod\.yaml/ },
+    { what: "a flag", args: ["--port", "http"], says: /--port: must be a whole number from 0 to 65535, not "http"\./ },
+    { what: "a flag out of range", args: ["--slots", "0"], says: /--slots: must be a whole number from 1 to 64, not "0"\./ },
+    { what: "a choice", args: ["--gpu", "maybe"], says: /--gpu: must be one of auto, off, required, not "maybe"\./ },
+    {
+      what: "neither yes nor no",
+      args: ["--demo-models", "perhaps"],
+      says: /--demo-models: must be true or false, not "perhaps"\./,
+    },
+    {
+      what: "a size",
+      args: ["--memory-budget", "much"],
+      says: /--memory-budget: must be a number of bytes.*12GiB, not "much"\./,
+    },
+    {
+      what: "an environment variable",
+      args: [],
+      environment: { LLAMAPOD_CONTEXT_SIZE: "12" },
+      says: /LLAMAPOD_CONTEXT_SIZE: must be a whole number, 256 or more, not "12"\./,
+    },
+    { what: "a key of the file", args: [], yaml: "maxQueue: many\n", says: /maxQueue in .*llamapod\.yaml: .*, not "many"\./ },
+    {
+      what: "an unknown key of the file",
+      args: [],
+      yaml: "prot: 80\n",
+      says: /prot in .*llamapod\.yaml: is not a setting; .*--help.*\./,
+    },
+    { what: "a switch for a number", args: [], yaml: "slots: true\n", says: /slots in .*llamapod\.yaml: .*, not true\./ },
+    { what: "nothing for a number", args: [], yaml: "slots:\n", says: /slots in .*llamapod\.yaml: .*, not null\./ },
+    {
+      what: "each of several settings",
+      args: ["--slots", "0"],
+      environment: { LLAMAPOD_GPU: "maybe" },
+      yaml: "prot: 80\n",
+      says: /^(?=[^]*--slots: )(?=[^]*LLAMAPOD_GPU: )(?=[^]*prot in )/,
+    },
     { what: "a file that is no YAML", args: [], yaml: "{", says: /llamapod\.yaml cannot be read/ },
     {
       what: "a file that is missing",
@@ -83,6 +110,18 @@ describe("the command line", () => {
       assert.doesNotMatch(stderr, /^\s+at /m, "no stack trace");
     });
   }
+
+  test("yes and no may be written as people write them", () => {
+    for (const [written, means] of [
+      ["off", false],
+      ["no", false],
+      ["0", false],
+      ["on", true],
+      ["True", true],
+    ] as const) {
+      assert.equal(loadConfig(undefined, { LLAMAPOD_DEMO_MODELS: written }, {}).demoModels, means, written);
+    }
+  });
 
   test("with --allow-unauthenticated it listens beyond this machine", async () => {
     await using server = await ServerProcess.start(["--models-dir", folder, "--host", "0.0.0.0", "--allow-unauthenticated"]);
