@@ -12,7 +12,6 @@ import { Pulls } from "./models/download/pulls.ts";
 import { defaultSilence, RunnerProcess } from "./models/runner-process.ts";
 import { modelSources } from "./models/sources.ts";
 import { Pool } from "./models/pool.ts";
-import { LlamapodError } from "./protocol/errors.ts";
 import { Authenticator } from "./server/auth/authenticator.ts";
 import { KeyRing } from "./server/auth/keys.ts";
 import { Correlations } from "./server/correlation.ts";
@@ -114,7 +113,7 @@ export class Service {
       auth,
       limits: config,
     });
-    const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
+    const first = config.model === undefined ? catalogue.firstUsable : await catalogue.find(config.model);
     const { port, metricsPort } = await listener.listen({ ...config, inherited: inheritedSockets(process.env, process.pid) });
     if (first === undefined)
       log.warn({ folder: config.modelsDir }, "there is no model: pull one, or put a GGUF file into the models folder");
@@ -123,7 +122,7 @@ export class Service {
     catalogue.onChange((change) => {
       pool.catalogueChanged(change);
       if (pool.activeModel === undefined) probes.activeModelChanged(undefined);
-      const newcomer = pool.activeModel === undefined ? firstUsable(catalogue) : undefined;
+      const newcomer = pool.activeModel === undefined ? catalogue.firstUsable : undefined;
       if (newcomer !== undefined) pool.open(newcomer);
     });
     catalogue.watch();
@@ -180,11 +179,6 @@ function readKeys(file: string): KeyRing {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     throw new ConfigError(`apiKeysFile: ${file} cannot be used: ${reason}`);
   }
-}
-
-/** The operator's own models come before the built-in ones. */
-function firstUsable(catalogue: Catalogue) {
-  return catalogue.entries.find(({ header }) => !(header instanceof LlamapodError));
 }
 
 function urlHost(host: string): string {

@@ -212,7 +212,7 @@ export class RunnerProcess {
       case "prepared":
         this.#unanswered--;
         this.#onUnloaded();
-        this.#enter({ name: "prepared", freeVideoMemory: event.freeVideoMemory });
+        this.#enter({ name: "prepared", backend: event.backend, freeVideoMemory: event.freeVideoMemory });
         break;
       case "estimated":
         this.#unanswered--;

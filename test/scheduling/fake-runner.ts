@@ -107,7 +107,8 @@ export class FakeRunner implements Runner {
   }
 
   prepare(): void {
-    if (this.#state.name === "starting") this.enter({ name: "prepared", freeVideoMemory: this.#machine.freeVideoMemory });
+    if (this.#state.name === "starting")
+      this.enter({ name: "prepared", backend: "cpu", freeVideoMemory: this.#machine.freeVideoMemory });
   }
 
   beginLoading(progress = 0): void {
@@ -134,7 +135,7 @@ export class FakeRunner implements Runner {
     if (this.#state.name === "unloading") {
       this.model = undefined;
       this.#unloaded();
-      this.enter({ name: "prepared", freeVideoMemory: this.#machine.freeVideoMemory });
+      this.enter({ name: "prepared", backend: "cpu", freeVideoMemory: this.#machine.freeVideoMemory });
       return;
     }
     this.enter({ name: "stopped" });
