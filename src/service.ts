@@ -18,7 +18,7 @@ import { Correlations } from "./server/correlation.ts";
 import { inheritedSockets } from "./server/inherited-sockets.ts";
 import { Listener } from "./server/listener.ts";
 import { Generations } from "./stream/generations.ts";
-import { engineVersion, version } from "./version.ts";
+import { engineVersion, llamaCppVersion, version } from "./version.ts";
 
 const drainCheckMs = 50;
 
@@ -72,7 +72,7 @@ export class Service {
     const tracing = await openTracing(process.env, version, (message) => log.warn({ component: "opentelemetry" }, message));
     const logLevels = new LogLevels(log, config.llamaLogLevel);
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
-    const metrics = new Metrics(version, engineVersion);
+    const metrics = new Metrics({ version, nodeLlamaCpp: engineVersion, llamaCpp: llamaCppVersion });
     const catalogue = new Catalogue(modelSources(config), log);
     metrics.observeModelsYaml(() => catalogue.reading);
     await catalogue.scan();
