@@ -35,7 +35,8 @@ page() {
 
 `deploy/podman/doctor.sh` looks for all of this, and prints the fix for this host; `--json` is for programs. It changes nothing, and
 ends with 0 (all well), 1 (warnings) or 3 (something fails). `deploy/podman/setup-host.sh` prints what of it is for an administrator. In a
-clone `npx llamapod doctor` is the same.
+clone `npx llamapod doctor` is the same. `node`, `settings`, `folder` and `backend` are about a server without a container, whose file of
+settings `--config` names; they are silent where llamapod is not set up for that.
 
 | check | level | what it finds | fix | who |
 | --- | --- | --- | --- | --- |

@@ -12,14 +12,13 @@ import { Pulls } from "./models/download/pulls.ts";
 import { defaultSilence, RunnerProcess } from "./models/runner-process.ts";
 import { modelSources } from "./models/sources.ts";
 import { Pool } from "./models/pool.ts";
-import { LlamapodError } from "./protocol/errors.ts";
 import { Authenticator } from "./server/auth/authenticator.ts";
 import { KeyRing } from "./server/auth/keys.ts";
 import { Correlations } from "./server/correlation.ts";
 import { inheritedSockets } from "./server/inherited-sockets.ts";
 import { Listener } from "./server/listener.ts";
 import { Generations } from "./stream/generations.ts";
-import { engineVersion, version } from "./version.ts";
+import { engineVersion, llamaCppVersion, version } from "./version.ts";
 
 const drainCheckMs = 50;
 
@@ -73,7 +72,7 @@ export class Service {
     const tracing = await openTracing(process.env, version, (message) => log.warn({ component: "opentelemetry" }, message));
     const logLevels = new LogLevels(log, config.llamaLogLevel);
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
-    const metrics = new Metrics(version, engineVersion);
+    const metrics = new Metrics({ version, nodeLlamaCpp: engineVersion, llamaCpp: llamaCppVersion });
     const catalogue = new Catalogue(modelSources(config), log);
     metrics.observeModelsYaml(() => catalogue.reading);
     await catalogue.scan();
@@ -118,7 +117,7 @@ export class Service {
       auth,
       limits: config,
     });
-    const first = config.model === undefined ? firstUsable(catalogue) : await catalogue.find(config.model);
+    const first = config.model === undefined ? catalogue.firstUsable : await catalogue.find(config.model);
     const { port, metricsPort } = await listener.listen({ ...config, inherited: inheritedSockets(process.env, process.pid) });
     if (first === undefined)
       log.warn({ folder: config.modelsDir }, "there is no model: pull one, or put a GGUF file into the models folder");
@@ -127,7 +126,7 @@ export class Service {
     catalogue.onChange((change) => {
       pool.catalogueChanged(change);
       if (pool.activeModel === undefined) probes.activeModelChanged(undefined);
-      const newcomer = pool.activeModel === undefined ? firstUsable(catalogue) : undefined;
+      const newcomer = pool.activeModel === undefined ? catalogue.firstUsable : undefined;
       if (newcomer !== undefined) pool.open(newcomer);
     });
     catalogue.watch();
@@ -184,11 +183,6 @@ function readKeys(file: string): KeyRing {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     throw new ConfigError(`--api-keys-file ${file} cannot be used: ${reason}`);
   }
-}
-
-/** The operator's own models come before the built-in ones. */
-function firstUsable(catalogue: Catalogue) {
-  return catalogue.entries.find(({ header }) => !(header instanceof LlamapodError));
 }
 
 function urlHost(host: string): string {

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Looks at this host and this user, and says what stands in the way of running llamapod in a container, with the fix.
+# Looks at this host and this user, and says what stands in the way of running llamapod, in a container or by this host's own Node.js, with the fix.
 #
-#   doctor.sh [--json] [--for-administrator]
+#   doctor.sh [--json] [--for-administrator] [--config FILE]
 #
-# --for-administrator prints what an administrator has to do, as a script to read and to run. It changes nothing, and never calls
-# sudo. What it can find is in doctor/findings.txt. LLAMAPOD_MODELS_DIR names a folder of this host with models, LLAMAPOD_PORT the
-# port to publish, where they are not the usual ones.
+# --for-administrator prints what an administrator has to do, as a script to read and to run. --config names the settings of a server
+# without a container: its Node.js, settings, models folder, backend and memory are looked at where llamapod is built for that. It changes
+# nothing, and never calls sudo. What it can find is in doctor/findings.txt. LLAMAPOD_MODELS_DIR names a folder of this host with models,
+# LLAMAPOD_PORT the port to publish, where they are not the usual ones.
 # Exit codes: 0 all well, 1 warnings, 2 wrong arguments, 3 something fails.
 # shellcheck disable=SC2317 # the checks are called by name at the end
 set -euo pipefail
@@ -22,12 +23,20 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/doctor/gpu.sh"
 # shellcheck source=deploy/podman/doctor/server.sh
 . "$here/doctor/server.sh"
+# shellcheck source=deploy/podman/doctor/node.sh
+. "$here/doctor/node.sh"
 
 format=text worst=0 user=$(id -un) port=${LLAMAPOD_PORT:-8080} name=${LLAMAPOD_NAME:-llamapod}
+settings_yaml=''
 while [ "$#" -gt 0 ]; do
   case $1 in
     --json) format=json ;;
     --for-administrator) format=script ;;
+    --config)
+      need "$#" "$1"
+      settings_yaml=$2
+      shift
+      ;;
     -h | --help)
       usage "$0"
       exit
@@ -125,7 +134,8 @@ our_image() {
   done
 }
 
-for check in engine rootless subids uidmap userns session linger cgroup storage network netonline image runtime models secrets memory \
+survey
+for check in node settings folder backend engine rootless subids uidmap userns session linger cgroup storage network netonline image runtime models secrets memory \
   selinux nv_driver nv_nodes nv_ctk cdi cdi_stale gpu_run compose socket quadlet port bindaddr service health journal update clock; do
   "check_$check"
 done

@@ -71,6 +71,11 @@ export class Catalogue implements Disposable {
     return [...this.#entries.values()];
   }
 
+  /** The operator's own models come before the built-in ones. */
+  get firstUsable(): CatalogueEntry | undefined {
+    return this.entries.find(({ header }) => isUsable(header));
+  }
+
   /** Those that can be pulled. */
   get missing(): readonly MissingModel[] {
     return [...this.#definitions.ids]

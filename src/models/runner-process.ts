@@ -217,7 +217,7 @@ export class RunnerProcess {
       case "prepared":
         this.#unanswered--;
         this.#onUnloaded();
-        this.#enter({ name: "prepared", videoMemory: event.videoMemory });
+        this.#enter({ name: "prepared", backend: event.backend, videoMemory: event.videoMemory });
         break;
       case "estimated":
         this.#unanswered--;

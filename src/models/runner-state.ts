@@ -13,7 +13,7 @@ import type { LoadedModel, VideoMemory } from "../protocol/runner.ts";
 export type RunnerState =
   | { readonly name: "starting" }
   /** The backend is open, and there is no model yet. */
-  | { readonly name: "prepared"; readonly videoMemory: VideoMemory }
+  | { readonly name: "prepared"; readonly backend: string; readonly videoMemory: VideoMemory }
   | { readonly name: "loading"; readonly progress: number }
   | { readonly name: "warming" }
   | { readonly name: "ready"; readonly model: LoadedModel }

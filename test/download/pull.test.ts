@@ -8,7 +8,9 @@ import type { ModelDefinition } from "../../src/models/catalogue.ts";
 import { DownloadError, type DownloadFailure } from "../../src/models/download/errors.ts";
 import { pullModel, type PulledModel, type PullProgress, type PullRequest } from "../../src/models/download/pull.ts";
 import type { DownloadSettings } from "../../src/models/download/settings.ts";
-import { tinyModel } from "../fixtures/tiny-models.ts";
+import { writeGguf } from "../fixtures/gguf-writer.ts";
+import { splitModel } from "../fixtures/split-model.ts";
+import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
 import { FileServer } from "../support/file-server.ts";
 
 const rangeBytes = 128 * 1024;
@@ -294,7 +296,7 @@ describe("pulling a model", () => {
     const definition = { sha256: "0".repeat(64), sizeBytes: 1 };
     const parts = join(folder, "source");
     await mkdir(parts);
-    for (const part of [1, 2]) await writeFile(join(parts, `m-0000${part}-of-00002.gguf`), content);
+    for (const [name, part] of splitModel("m", await tinyModelFile("gpt2"), 2)) await writeGguf(join(parts, name), part);
     const { files } = await pull(join(parts, "m-00001-of-00002.gguf"), { definition });
     assert.equal(files.length, 2);
   });

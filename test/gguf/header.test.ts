@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
-import { EndOfBytes, InvalidHeader, parseGgufHeader, readGgufHeader } from "../../src/models/gguf/header.ts";
+import { parseGgufHeader, readGgufHeader } from "../../src/models/gguf/header.ts";
+import { EndOfBytes, InvalidHeader } from "../../src/models/gguf/reader.ts";
 import { hostileFile, hostileKinds, type HostileKind } from "../fixtures/hostile.ts";
 import { families, tinyModel } from "../fixtures/tiny-models.ts";
 

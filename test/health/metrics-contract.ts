@@ -4,7 +4,7 @@
  */
 export const metricsContract: Readonly<Record<string, string>> = {
   llamapod_auth_failures_total: "counter reason",
-  llamapod_build_info: "gauge node node_llama_cpp version",
+  llamapod_build_info: "gauge llama_cpp node node_llama_cpp version",
   llamapod_cancel_latency_seconds: "histogram phase",
   llamapod_config_last_reload_success_timestamp_seconds: "gauge",
   llamapod_config_last_reload_successful: "gauge",

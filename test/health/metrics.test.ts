@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
+import { getLlama } from "node-llama-cpp";
 import { pino } from "pino";
 import { ModelLabels } from "../../src/health/metrics/model-labels.ts";
 import type { Usage } from "../../src/protocol/stream.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { makeTraffic } from "../observability/traffic.ts";
-import { sample, scrape } from "../support/metrics.ts";
-import { runnersOf } from "../support/processes.ts";
+import { sample, scrape, type Scrape } from "../support/metrics.ts";
+import { runCommand, runnersOf, until } from "../support/processes.ts";
 import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
 import { metricsContract } from "./metrics-contract.ts";
@@ -231,6 +232,34 @@ describe("metrics", () => {
     const scraped = await scrape(many.url);
     assert.equal(sample(scraped, "llamapod_model_state", { model: "_other", state: "available" }), 5);
     assert.equal(sample(scraped, "llamapod_metrics_label_overflow_total"), 0);
+  });
+
+  test("a model that is gone has no series any more, and gives its label to another", async () => {
+    const tiny = await tinyModel("gpt2");
+    const folder = await modelsFolder(Object.fromEntries(Array.from({ length: 51 }, (_, index) => [`m${index + 10}`, tiny])));
+    await using many = await serveFolder(folder, { model: "m10" });
+    using asker = await StreamClient.connect(many.url);
+    await asker.generate({ ...greedy("of-a-model", 3), model: "m11" });
+    const before = await scrape(many.url);
+    const of = (scraped: Scrape, id: string) => [...scraped.keys()].filter((name) => name.includes(`model="${id}"`));
+    assert.equal(sample(before, "llamapod_generation_tokens_total", { model: "m11" }), 3);
+    assert.ok(of(before, "m11").some((name) => name.startsWith("llamapod_time_to_first_token_seconds_bucket")));
+    assert.deepEqual(of(before, "m60"), []);
+    const removed = await runCommand(["rm", "m11", "--yes", "--models-dir", folder], { LLAMAPOD_URL: many.url });
+    assert.equal(removed.code, 0, removed.stderr);
+    await until(async () => of(await scrape(many.url), "m11").length === 0);
+    const after = await scrape(many.url);
+    assert.equal(sample(after, "llamapod_model_state", { model: "m60", state: "available" }), 1);
+    assert.ok(!of(after, "_other").some((name) => name.startsWith("llamapod_model_state")), "each has a label of its own now");
+    assert.equal(sample(after, "llamapod_model_state", { model: "m10", state: "ready" }), 1);
+  });
+
+  test("the build names the llama.cpp that computes", async () => {
+    const llama = await getLlama({ gpu: false, build: "never", progressLogs: false, logger: () => undefined });
+    const { llamaCppRelease } = llama;
+    await llama.dispose();
+    const built = [...(await scrape(service.url)).keys()].find((name) => name.startsWith("llamapod_build_info{"));
+    assert.ok(built?.includes(`llama_cpp="${llamaCppRelease.release}"`), built);
   });
 
   test("OpenMetrics, for those who ask for it, names a request of each bucket", async () => {

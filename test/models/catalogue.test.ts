@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
-import { copyFile, mkdtemp, open, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, open, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { Catalogue, type CatalogueChange } from "../../src/models/catalogue.ts";
 import { builtInDefinitions } from "../../src/models/catalogue/built-in.ts";
 import { LlamapodError } from "../../src/protocol/errors.ts";
-import { tinyModel } from "../fixtures/tiny-models.ts";
+import { writeGguf, type GgufFile } from "../fixtures/gguf-writer.ts";
+import { splitModel } from "../fixtures/split-model.ts";
+import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
 import { serveFolder, silent } from "../support/service.ts";
 
 describe("the catalogue", () => {
@@ -173,20 +175,34 @@ describe("the catalogue", () => {
     assert.deepEqual(changes, [{ added: [], removed: [], changed: ["replaced"] }]);
   });
 
-  test("a split model is one, and is unusable while a part is missing", async () => {
-    await copyFile(model, join(folder, "big-00001-of-00002.gguf"));
+  test("a split model is one, and is unusable while a part is missing or is another model's", async () => {
+    const write = async (name: string, part: GgufFile) => writeGguf(join(folder, name), part);
+    const [first, second] = splitModel("big", await tinyModelFile("gpt2"), 2);
+    assert.ok(first !== undefined && second !== undefined);
+    await write(...first);
     const catalogue = await scanned();
     assert.deepEqual(
       catalogue.entries.map(({ id }) => id),
       ["big"],
     );
-    const incomplete = catalogue.get("big")?.header;
-    assert.ok(incomplete instanceof LlamapodError);
-    assert.match(incomplete.message, /big-00002-of-00002\.gguf/);
+    const why = async () => {
+      await catalogue.scan();
+      const header = catalogue.get("big")?.header;
+      return header instanceof LlamapodError ? header.message : undefined;
+    };
+    assert.match((await why()) ?? "", /^big-00002-of-00002\.gguf is missing: .* one of 2 parts/);
+    await write("big-00002-of-00002.gguf", first[1]);
+    assert.match((await why()) ?? "", /^big-00002-of-00002\.gguf says of itself that it is part 1 of 2/);
     await copyFile(model, join(folder, "big-00002-of-00002.gguf"));
+    assert.match((await why()) ?? "", /^big-00002-of-00002\.gguf says of itself that it is part 1 of 1/);
+    await write("big-00002-of-00002.gguf", { ...second[1], tensors: second[1].tensors.slice(1) });
+    assert.match((await why()) ?? "", /^big-00001-of-00002\.gguf announces (\d+) tensors, and its parts have \d+/);
+    await write(...second);
+    assert.equal(await why(), undefined);
     const { header } = await catalogue.find("big");
     assert.ok(!(header instanceof LlamapodError));
-    assert.equal(header.fileBytes, 2 * (await readFile(model)).length);
+    const sizes = await Promise.all([first, second].map(async ([name]) => (await stat(join(folder, name))).size));
+    assert.equal(header.fileBytes, (sizes[0] ?? 0) + (sizes[1] ?? 0));
   });
 
   test("a watched folder: what comes in is announced when it is whole, and what goes is too", async () => {

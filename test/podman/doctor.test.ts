@@ -58,6 +58,25 @@ const healthySystemctl: Answers = {
   "--user show *": "echo 0",
 };
 
+/** What `serve` would find on this host, as `survey` says it. */
+const survey = {
+  folder: "/home/gguf",
+  "folder-there": "yes",
+  gpu: "auto",
+  backend: "cuda",
+  models: "tiny",
+  "needed-ram": "2000000000",
+  "needed-vram": "1000000000",
+  "has-ram": "6000000000",
+  "has-vram": "6000000000",
+};
+
+const node = (version: string, found: Readonly<Record<string, string>> | "crash"): string => {
+  const lines = Object.entries(found).map(([name, value]) => `echo '${name} ${value}'`);
+  const answer = found === "crash" ? "echo 'Error: Cannot find package' >&2; exit 1" : lines.join("; ");
+  return `case "$*" in --version) echo v${version} ;; */survey.js*) ${answer} ;; *) exit 1 ;; esac`;
+};
+
 const units = "home/.config/containers/systemd";
 const settings = "home/.config/llamapod/main.env";
 
@@ -100,6 +119,7 @@ async function healthyHost(port: string): Promise<FakeHost> {
     getsebool: "echo 'container_use_devices --> on'",
     journalctl: "echo 'Archived and active journals take up 96.0M in the file system.'",
     timedatectl: "echo yes",
+    node: node("22.1.0", survey),
     "podman-compose": "echo podman-compose version 1.3.0",
   };
   for (const [name, body] of Object.entries(commands)) await host.command(name, body);
@@ -138,8 +158,71 @@ const dockerCompose = (version: string) => async (host: FakeHost) => {
 };
 const modelsDir = (host: FakeHost) => ({ LLAMAPOD_MODELS_DIR: join(host.root, "models") });
 
+/** A survey that finds something else, or nothing of that name. */
+const surveyed = (found: Readonly<Record<string, string>>, ...gone: readonly (keyof typeof survey)[]) => {
+  const left = Object.entries(survey).filter(([name]) => !gone.some((other) => other === name));
+  return command("node", node("22.1.0", { ...Object.fromEntries(left), ...found }));
+};
+
 /** A host with each finding, by its name in findings.txt. */
 const illnesses: Readonly<Record<string, Illness>> = {
+  "node.old": { what: "an old Node.js", fix: /nvm install/, make: command("node", node("20.18.3", survey)) },
+  "node.broken": { what: "a llamapod that does not run", fix: /npm run setup/, make: command("node", node("22.1.0", "crash")) },
+  "settings.refused": {
+    what: "settings that the server does not take",
+    fix: /--print-config/,
+    make: command("node", node("22.1.0", { "settings-problem": "port (from the environment): is no number." })),
+  },
+  "settings.model": {
+    what: "a model that is not here",
+    fix: /llamapod show big$/,
+    make: surveyed({ "model-problem": "big is not here: llamapod pull big" }),
+  },
+  "folder.denied": {
+    what: "a models folder of somebody else",
+    fix: /chmod u\+rx \/home\/gguf/,
+    make: surveyed({ "folder-unreadable": "EACCES", "folder-unwritable": "EACCES" }),
+  },
+  "folder.file-denied": {
+    what: "a model of somebody else",
+    fix: /chmod u\+r \/home\/gguf\/a\.gguf$/,
+    make: surveyed({ "file-unreadable": "EACCES /home/gguf/a.gguf" }),
+  },
+  "folder.read-only": {
+    what: "a models folder that nothing can be put into",
+    fix: /chmod u\+w \/home\/gguf/,
+    make: surveyed({ "folder-unwritable": "EROFS" }),
+  },
+  "folder.full": {
+    what: "no room for models of the host",
+    fix: /llamapod rm MODEL$/,
+    make: command("df", 'echo Avail; case "$*" in */home/gguf) echo 1000 ;; *) echo 50000000 ;; esac'),
+  },
+  "backend.serves-on-cpu": {
+    what: "a server on the CPU, where a GPU is asked for",
+    fix: /LLAMAPOD_GPU=required npx llamapod serve/,
+    make: async (host) => {
+      await surveyed({ gpu: "required" })(host);
+      // Nothing is known of a container that has the GPU.
+      await podman({ "container inspect --format {{.Config.CreateCommand}} llamapod-main": "exit 1" })(host);
+    },
+    server: { ...ready, "GET /health/live": [200, { status: "ok" }] },
+  },
+  "backend.no-gpu": {
+    what: "no GPU that works, where one is asked for",
+    fix: /LLAMAPOD_GPU=required npm run setup/,
+    make: surveyed({ gpu: "required", "backend-problem": "a GPU is required and llama.cpp found none" }, "backend"),
+  },
+  "backend.broken": {
+    what: "no llama.cpp for this machine",
+    fix: /npm run setup/,
+    make: surveyed({ "backend-problem": "no prebuilt binary" }, "backend"),
+  },
+  "backend.cpu": {
+    what: "a GPU that llama.cpp leaves alone",
+    fix: /LLAMAPOD_GPU=required npm run setup/,
+    make: surveyed({ backend: "cpu" }),
+  },
   "engine.missing": { what: "no podman", fix: /apt-get install podman/, make: without("bin/podman") },
   "engine.docker-only": {
     what: "Docker instead of podman",
@@ -345,6 +428,16 @@ const illnesses: Readonly<Record<string, Illness>> = {
     fix: /switch-model/,
     make: async (host) => host.file(settings, (await host.read(settings)).replace("PRELOAD=", "PRELOAD=big, alias,")),
   },
+  "memory.own-plan": {
+    what: "models that do not fit together without a container",
+    fix: /llamapod list/,
+    make: async (host) => {
+      await surveyed({ models: "big, small", "needed-vram": "7000000000" })(host);
+      await host.file("proc/sys/net/ipv4/ip_unprivileged_port_start", "0\n");
+    },
+    // Nobody listens there: a server that runs says of its own models.
+    environment: () => ({ LLAMAPOD_PORT: "2" }),
+  },
   "nv-driver.missing": {
     what: "a GPU without its driver",
     fix: /install nvidia-driver/,
@@ -401,6 +494,11 @@ const illnesses: Readonly<Record<string, Illness>> = {
     what: "a description from before the driver's update",
     fix: /cdi generate/,
     make: file("proc/driver/nvidia/version", driver("590.1.1")),
+  },
+  "cdi-stale.device": {
+    what: "a description from before the second card",
+    fix: /cdi generate/,
+    make: file("dev/nvidia1", "", 0o666),
   },
   "gpu-run.refused": {
     what: "a GPU that no container gets",
@@ -562,6 +660,55 @@ test("memory.plan counts a model once, whatever it is called, and says how much 
   assert.match((await examine(host, other.port)).ill[0]?.message ?? "", /5000 MB of the GPU's memory, .*: 1000 MB are missing$/);
 });
 
+test("without a container: what is well is said, and nothing where llamapod does not run by Node.js", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  const checks = ["node", "settings", "folder", "backend"];
+  const said = async () =>
+    (await examine(host, server.port)).findings.filter(({ id }) => checks.includes(id)).map(({ message }) => message);
+  await surveyed({ "folder-there": "no" })(host);
+  assert.deepEqual(await said(), [
+    "Node.js 22.1.0",
+    "llamapod serve would start with them",
+    "/home/gguf is made when the first model is pulled",
+    `llama.cpp computes on cuda; the server on port ${server.port} does on cuda`,
+  ]);
+  await host.without("bin/node");
+  assert.deepEqual(await said(), []);
+});
+
+test("port: that of every instance is looked at, and the one for metrics", async () => {
+  await using server = await FakeServer.answering(well);
+  await using other = await FakeServer.answering({});
+  await using host = await healthyHost(server.port);
+  const taken = async () => (await examine(host, server.port)).ill.map(({ message }) => message);
+  await surveyed({ "metrics-port": other.port })(host);
+  assert.match((await taken()).join(), new RegExp(`^port ${other.port} is taken`));
+  await surveyed({})(host);
+  assert.deepEqual(await taken(), []);
+  await host.file("home/.config/llamapod/other.env", `LLAMAPOD_BIND=127.0.0.1:${other.port}\n`);
+  assert.match((await taken()).at(0) ?? "", new RegExp(`^port ${other.port} is taken`));
+});
+
+test("selinux.label: a file that was moved into the folder kept its own", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.file("models/moved.gguf", "");
+  const labels = "*%C*moved.gguf) echo u:object_r:user_home_t:s0 ;; *%C*) echo u:object_r:container_file_t:s0 ;;";
+  await host.command("stat", `case "$*" in ${labels} *) exec /usr/bin/stat "$@" ;; esac`);
+  const { ill } = await examine(host, server.port, modelsDir(host));
+  assert.match(ill[0]?.message ?? "", /models\/moved\.gguf has a label .*user_home_t/);
+  assert.equal(ill.length, 1);
+});
+
+test("clock: nothing is said where it cannot be known", async () => {
+  await using server = await FakeServer.answering(well);
+  await using host = await healthyHost(server.port);
+  await host.command("timedatectl", "exit 1");
+  const { findings } = await examine(host, server.port);
+  assert.ok(!findings.some(({ id }) => id === "clock"));
+});
+
 test("image: one from a registry, of a unit, is as good as one of our own", async () => {
   await using server = await FakeServer.answering(well);
   await using host = await healthyHost(server.port);
@@ -619,6 +766,8 @@ test("llamapod doctor says the same", async () => {
   ]);
   assert.equal(command.stdout, script.stdout);
   assert.deepEqual([command.code, script.code], [1, 1]);
+  await runCommand(["doctor", "--config", "/etc/llamapod.yaml"], { ...environment, ...asked });
+  assert.match(await host.calls("node"), /survey\.js \/etc\/llamapod\.yaml$/m);
 });
 
 test("setup-host.sh prints the administrator's part, as a script, and ends with 0 whatever it finds", async () => {

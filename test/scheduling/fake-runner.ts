@@ -109,7 +109,7 @@ export class FakeRunner implements Runner {
   }
 
   prepare(): void {
-    if (this.#state.name === "starting") this.enter({ name: "prepared", videoMemory: this.#videoMemory });
+    if (this.#state.name === "starting") this.enter({ name: "prepared", backend: "cpu", videoMemory: this.#videoMemory });
   }
 
   beginLoading(progress = 0): void {
@@ -142,7 +142,7 @@ export class FakeRunner implements Runner {
     if (this.#state.name === "unloading") {
       this.model = undefined;
       this.#unloaded();
-      this.enter({ name: "prepared", videoMemory: this.#videoMemory });
+      this.enter({ name: "prepared", backend: "cpu", videoMemory: this.#videoMemory });
       return;
     }
     this.enter({ name: "stopped" });

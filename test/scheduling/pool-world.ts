@@ -80,7 +80,7 @@ export class PoolWorld implements Disposable, FakeMachine {
   /** The most that has been taken, in bytes, when a model was told to load as much as it is expected to take. */
   mostPlanned = 0;
   readonly #entries = new Map<string, CatalogueEntry>();
-  readonly metrics = new Metrics("0", "0");
+  readonly metrics = new Metrics({ version: "0", nodeLlamaCpp: "0", llamaCpp: "0" });
   #now = 1;
   #asked = 0;
 

@@ -87,7 +87,7 @@ check_cdi() {
 }
 
 check_cdi_stale() {
-  local file missing described version
+  local file missing described version device
   file=$(gpu_descriptions | head -n 1)
   [ -n "$file" ] || return 0
   missing=$(missing_cdi_path)
@@ -99,9 +99,16 @@ check_cdi_stale() {
   described=$(grep -oh 'libcuda\.so\.[0-9][0-9]*\.[0-9.]*[0-9]' "$file" | head -n 1 | sed 's/libcuda\.so\.//') || described=''
   if [ -n "$described" ] && [ -n "$version" ] && [ "$described" != "$version" ]; then
     found cdi-stale.version file "${file#"$root"}" described "$described" version "$version"
-  else
-    healthy cdi-stale "all that ${file#"$root"} names is there"
+    return
   fi
+  for device in "$root"/dev/nvidia[0-9]*; do
+    device=${device#"$root"}
+    if [ -e "$root$device" ] && ! grep -rqsw "$device" "$root/etc/cdi" "$root/var/run/cdi"; then
+      found cdi-stale.device file "${file#"$root"}" device "$device"
+      return
+    fi
+  done
+  healthy cdi-stale "all that ${file#"$root"} names is there, and every GPU is in it"
 }
 
 check_gpu_run() {

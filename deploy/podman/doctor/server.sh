@@ -45,6 +45,8 @@ plan_of() {
   done | awk '{ main += $1; gpu += $3; has_main = $2; has_gpu = $4 } END { if (NR > 0) printf "%d %d %d %d\n", main / 1e6, has_main / 1e6, gpu / 1e6, has_gpu / 1e6 }'
 }
 
+name_of() { case $1 in ram) echo main memory ;; vram) echo "the GPU's memory" ;; esac }
+
 # check_plan: whether the models that each server shall have loaded fit together into what it has; nothing where they do.
 check_plan() {
   local url file models main has_main gpu has_gpu
@@ -53,9 +55,9 @@ check_plan() {
     read -r main has_main gpu has_gpu < <(plan_of "$url" "${models[@]}") || continue
     models=("${models[*]}")
     if [ "$main" -gt "$has_main" ]; then
-      found memory.plan models "${models// /, }" needed "$main" kind 'main memory' has "$has_main" missing "$((main - has_main))"
+      found memory.plan models "${models// /, }" needed "$main" kind "$(name_of ram)" has "$has_main" missing "$((main - has_main))"
     elif [ "$gpu" -gt "$has_gpu" ]; then
-      found memory.plan models "${models// /, }" needed "$gpu" kind "the GPU's memory" has "$has_gpu" missing "$((gpu - has_gpu))"
+      found memory.plan models "${models// /, }" needed "$gpu" kind "$(name_of vram)" has "$has_gpu" missing "$((gpu - has_gpu))"
     else
       continue
     fi
@@ -63,21 +65,33 @@ check_plan() {
   done < <(our_servers)
 }
 
+# connects HOST PORT
 connects() {
   # shellcheck disable=SC2016 # the inner shell expands
-  timeout 2 bash -c ': <> "/dev/tcp/127.0.0.1/$1"' connects "$1" 2> /dev/null
+  timeout 2 bash -c ': <> "/dev/tcp/$1/$2"' connects "$1" "$2" 2> /dev/null
 }
 
+# Every port that a server of this user's publishes or would.
 check_port() {
-  local first
+  local first url host number numbers=()
   first=$(kernel_setting net/ipv4/ip_unprivileged_port_start 1024)
-  if [ "$port" -lt "$first" ]; then
-    found port.privileged port "$port" first "$first"
-  elif connects "$port" && [[ "$(http_get "http://127.0.0.1:$port/health/live" || true)" != *'"status":"ok"'* ]]; then
-    found port.taken port "$port"
-  else
-    healthy port "port $port is free, or llamapod's own"
-  fi
+  while read -r url; do
+    number=${url##*:} host=${url#http://}
+    host=${host%:*} host=${host#[}
+    if [ "$number" -lt "$first" ]; then
+      found port.privileged port "$number" first "$first"
+      return
+    elif connects "${host%]}" "$number" && [[ "$(http_get "$url/health/live" || true)" != *'"status":"ok"'* ]]; then
+      found port.taken port "$number"
+      return
+    fi
+    numbers+=("$number")
+  done < <({
+    our_urls
+    [ -z "${surveyed[metrics-port]:-}" ] || echo "http://127.0.0.1:${surveyed[metrics-port]}"
+  } | sort -u)
+  numbers=("${numbers[*]}")
+  healthy port "free, or llamapod's own: ${numbers// /, }"
 }
 
 check_bindaddr() {

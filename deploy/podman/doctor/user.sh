@@ -94,25 +94,32 @@ check_cgroup() {
 
 check_clock() {
   has timedatectl || return 0
-  if [ "$(timedatectl show --property NTPSynchronized --value 2> /dev/null)" = no ]; then found clock.wrong; else healthy clock "the clock is set by the network"; fi
+  case $(timedatectl show --property NTPSynchronized --value 2> /dev/null || true) in
+    no) found clock.wrong ;;
+    yes) healthy clock "the clock is set by the network" ;;
+  esac
 }
 
 check_selinux() {
   has getenforce || return 0
-  local mode label folder=${LLAMAPOD_MODELS_DIR:-}
+  local mode label path folder=${LLAMAPOD_MODELS_DIR:-}
   mode=$(getenforce)
   if [ "$mode" = Disabled ]; then return; fi
   if [ -e "$root/dev/nvidiactl" ] && [[ "$(getsebool container_use_devices 2> /dev/null)" != *'--> on' ]]; then
     found selinux.devices
     return
   fi
-  if [ -n "$folder" ]; then
-    label=$(stat --format %C "$folder" 2> /dev/null) || label='?'
-    if [[ $label != '?' && $label != *:container_file_t:* ]]; then
-      found selinux.label folder "$folder" label "$label"
-      return
-    fi
-  fi
+  # What was moved into a folder has kept the label that it had elsewhere.
+  for path in ${folder:+"$folder" "$folder"/*.gguf}; do
+    label=$(stat --format %C "$path" 2> /dev/null) || label='?'
+    case $label in
+      '?' | *:container_file_t:* | *:container_ro_file_t:*) ;;
+      *)
+        found selinux.label path "$path" folder "$folder" label "$label"
+        return
+        ;;
+    esac
+  done
   healthy selinux "$mode; models of the host need :z on their volume"
 }
 
@@ -133,6 +140,6 @@ check_memory() {
       fi
     done < <(our_units)
   fi
-  check_plan || return 0
+  check_plan && check_own_plan || return 0
   healthy memory "$((available / 1000000)) GB of memory are free"
 }

@@ -11,16 +11,23 @@ export interface TracedHistogram<Label extends string> {
   observe(labels: Record<Label, string>, value: number, exemplar: Exemplar): void;
 }
 
+/** What keeps a value for every set of labels that it has ever seen. */
+interface Accumulating {
+  get(): Promise<{ readonly values: readonly { readonly labels: Readonly<Partial<Record<string, string | number>>> }[] }>;
+  remove(labels: Readonly<Partial<Record<string, string | number>>>): void;
+}
+
 /** Makes instruments that are all in one registry. */
 export class Instruments {
   readonly registry = new Registry<OpenMetricsContentType>();
+  readonly #ofModels: Accumulating[] = [];
 
   constructor() {
     this.registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   }
 
   counter<Label extends string = never>(name: string, help: string, ...labelNames: Label[]): Counter<Label> {
-    return new Counter({ name, help, labelNames, registers: [this.registry] });
+    return this.#kept(labelNames, new Counter({ name, help, labelNames, registers: [this.registry] }));
   }
 
   gauge<Label extends string = never>(name: string, help: string, ...labelNames: Label[]): Gauge<Label> {
@@ -52,7 +59,7 @@ export class Instruments {
     buckets: readonly number[],
     ...labelNames: Label[]
   ): Histogram<Label> {
-    return new Histogram({ name, help, buckets: [...buckets], labelNames, registers: [this.registry] });
+    return this.#kept(labelNames, new Histogram({ name, help, buckets: [...buckets], labelNames, registers: [this.registry] }));
   }
 
   tracedHistogram<Label extends string>(
@@ -69,6 +76,7 @@ export class Instruments {
       registers: [this.registry],
       enableExemplars: true,
     });
+    this.#kept(labelNames, histogram);
     return {
       observe: (labels, value, { traceId, requestId }) => {
         const exemplarLabels = {
@@ -78,5 +86,22 @@ export class Instruments {
         histogram.observe({ labels, value, exemplarLabels });
       },
     };
+  }
+
+  /** Takes every series away whose label `model` is this. Gauges that are read anew at every scrape have none. */
+  async forgetModel(model: string): Promise<void> {
+    for (const instrument of this.#ofModels) {
+      const { values } = await instrument.get();
+      for (const { labels } of values) {
+        // The bound of a bucket is no label of the histogram.
+        if (labels["model"] === model)
+          instrument.remove(Object.fromEntries(Object.entries(labels).filter(([name]) => name !== "le")));
+      }
+    }
+  }
+
+  #kept<Instrument extends Accumulating>(labelNames: readonly string[], instrument: Instrument): Instrument {
+    if (labelNames.includes("model")) this.#ofModels.push(instrument);
+    return instrument;
   }
 }

@@ -19,6 +19,14 @@ const mostModels = 50;
  */
 const misleadingDefaults = /^nodejs_(active_(handles|requests|resources)_total|eventloop_lag_.*)$/;
 
+/** Which versions run. */
+export interface Build {
+  /** Of llamapod. */
+  readonly version: string;
+  readonly nodeLlamaCpp: string;
+  readonly llamaCpp: string;
+}
+
 /** What is generated but not read, at the moment of a scrape. */
 export interface StreamMeasurement {
   /** Generations under way that nobody reads. */
@@ -53,8 +61,7 @@ export class Metrics {
   /** Of this scrape. */
   #pool: PoolMeasurement | undefined;
 
-  /** @param engineVersion of node-llama-cpp */
-  constructor(version: string, engineVersion: string) {
+  constructor({ version, nodeLlamaCpp, llamaCpp }: Build) {
     const make = this.#make;
     collectDefaultMetrics({ register: make.registry });
     for (const { name } of make.registry.getMetricsAsArray()) {
@@ -81,8 +88,8 @@ export class Metrics {
       observeServer.observe(seconds);
     });
     make
-      .gauge("llamapod_build_info", "Always 1; the labels say what is running.", "version", "node", "node_llama_cpp")
-      .set({ version, node: process.version, node_llama_cpp: engineVersion }, 1);
+      .gauge("llamapod_build_info", "Always 1; the labels say what is running.", "version", "node", "node_llama_cpp", "llama_cpp")
+      .set({ version, node: process.version, node_llama_cpp: nodeLlamaCpp, llama_cpp: llamaCpp }, 1);
   }
 
   /** Every error that a client is told over HTTP, or of a message or a connection. */
@@ -134,10 +141,20 @@ export class Metrics {
 
   async scrape(exposition: Exposition): Promise<{ readonly contentType: string; readonly text: string }> {
     this.#pool = undefined;
-    for (const { modelId } of this.#measurePool?.().models ?? []) this.models.known(modelId);
+    const pool = this.#measurePool?.();
+    if (pool !== undefined) {
+      await this.#forgetOthers(pool);
+      for (const { modelId } of pool.models) this.models.known(modelId);
+    }
     const text = await this.#make.registry.metrics();
     if (exposition === "openmetrics") return { contentType: this.#make.registry.contentType, text };
     return { contentType: "text/plain; version=0.0.4; charset=utf-8", text: plainText(text) };
+  }
+
+  /** A model is gone when its file is, and nobody computes with it or waits for it. */
+  async #forgetOthers({ models, runners, waiting }: PoolMeasurement): Promise<void> {
+    const present = new Set([...models, ...runners, ...waiting].map(({ modelId }) => modelId));
+    for (const modelId of this.#models.free(present)) await this.#make.forgetModel(modelId);
   }
 
   close(): void {

@@ -30,4 +30,11 @@ export class ModelLabels {
     this.#known.add(modelId);
     return modelId;
   }
+
+  /** @param present ids of the models that there are @returns the labels of others, which are free again */
+  free(present: ReadonlySet<string>): readonly string[] {
+    const gone = [...this.#known].filter((modelId) => !present.has(modelId));
+    for (const modelId of gone) this.#known.delete(modelId);
+    return gone;
+  }
 }

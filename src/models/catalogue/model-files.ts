@@ -1,7 +1,7 @@
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { access, readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
-import { metadataNumber, readGgufHeader, type GgufHeader } from "../gguf/header.ts";
+import { metadataNumber, modelOf, readGgufFile, type GgufFile, type GgufHeader } from "../gguf/header.ts";
 import type { ModelDefinition } from "./definition.ts";
 
 /** A folder with GGUF files. */
@@ -68,20 +68,55 @@ function partsOf(fileName: string): string[] {
 /** The header of the first part, with the size and the tensors of all. */
 export async function readModelHeader({ fileName, paths }: ModelFile): Promise<GgufHeader | LlamapodError> {
   try {
-    const [first, ...others] = await Promise.all(paths.map((path) => readGgufHeader(path)));
-    if (first === undefined) throw new TypeError(`the model ${fileName} has no file`);
-    const announced = metadataNumber(first, "split.count") ?? 1;
-    if (announced > 1 && announced !== paths.length) {
-      const message = `${fileName} is one of ${announced} parts, but its name does not say so: give the parts the names that they came with, ending in -00001-of-${String(announced).padStart(5, "0")}.gguf.`;
-      return new LlamapodError("model_file_invalid", message);
+    const missing = await firstMissing(paths.slice(1));
+    if (missing !== undefined) {
+      return invalid(
+        `${basename(missing)} is missing: ${fileName} is one of ${paths.length} parts, which have to lie side by side.`,
+      );
     }
-    const sum = (total: number, value: number) => total + value;
-    return {
-      ...first,
-      fileBytes: others.map(({ fileBytes }) => fileBytes).reduce(sum, first.fileBytes),
-      tensorCount: others.map(({ tensorCount }) => tensorCount).reduce(sum, first.tensorCount),
-    };
+    const files = await Promise.all(paths.map((path) => readGgufFile(path)));
+    return partsFault(paths, files) ?? modelOf(fileName, files);
   } catch (thrown) {
     return toLlamapodError(thrown);
   }
+}
+
+const invalid = (message: string) => new LlamapodError("model_file_invalid", message);
+
+async function firstMissing(paths: readonly string[]): Promise<string | undefined> {
+  const arePresent = await Promise.all(
+    paths.map((path) =>
+      access(path).then(
+        () => true,
+        (error: unknown) => !(error instanceof Error && "code" in error && error.code === "ENOENT"),
+      ),
+    ),
+  );
+  return paths.find((_, index) => arePresent[index] === false);
+}
+
+/** What keeps the files from being the parts of one model, in the order of their names. */
+function partsFault(paths: readonly string[], files: readonly GgufFile[]): LlamapodError | undefined {
+  for (const [index, file] of files.entries()) {
+    const name = basename(paths[index] ?? "");
+    const count = metadataNumber(file, "split.count") ?? 1;
+    const number = (metadataNumber(file, "split.no") ?? 0) + 1;
+    if (files.length === 1 && count > 1) {
+      return invalid(
+        `${name} is one of ${count} parts, but its name does not say so: give the parts the names that they came with, ending in -00001-of-${String(count).padStart(5, "0")}.gguf.`,
+      );
+    }
+    if (count !== files.length || number !== index + 1) {
+      return invalid(
+        `${name} says of itself that it is part ${number} of ${count}, unlike its name: it is another model's, or has lost its own name.`,
+      );
+    }
+  }
+  const [first] = files;
+  const announced = first === undefined ? undefined : metadataNumber(first, "split.tensors.count");
+  const present = files.reduce((sum, { tensorCount }) => sum + tensorCount, 0);
+  if (announced === undefined || announced === present) return undefined;
+  return invalid(
+    `${basename(paths[0] ?? "")} announces ${announced} tensors, and its parts have ${present}: one of them is another model's.`,
+  );
 }

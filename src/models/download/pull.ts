@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { LlamapodError } from "../../protocol/errors.ts";
 import type { ModelDefinition } from "../catalogue/definition.ts";
 import { fileNameOf } from "../catalogue/definitions.ts";
-import { readGgufHeader } from "../gguf/header.ts";
+import { metadataNumber, modelOf, readGgufFile } from "../gguf/header.ts";
 import { DownloadError } from "./errors.ts";
 import { huggingFaceFiles } from "./hugging-face.ts";
 import { copyHere, linkHere, localFiles } from "./local-file.ts";
@@ -275,7 +275,9 @@ async function fetchItem(pull: Pull, item: Item, place: ModelPlace, expected: Ex
 /** @throws {DownloadError} `damaged` for what is no GGUF file, which is removed */
 async function checkHeader(place: ModelPlace): Promise<void> {
   try {
-    await readGgufHeader(place.partialPath);
+    const file = await readGgufFile(place.partialPath);
+    // A part is none by itself. Whether they make one shows when all are there.
+    if ((metadataNumber(file, "split.count") ?? 1) === 1) modelOf(place.fileName, [file]);
   } catch (thrown) {
     if (!(thrown instanceof LlamapodError)) throw thrown;
     await place.removePartial();

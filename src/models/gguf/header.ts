@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { basename } from "node:path";
 import { LlamapodError } from "../../protocol/errors.ts";
 import { hyperparameterFault, type TensorShapes } from "./hyperparameters.ts";
+import { EndOfBytes, InvalidHeader, Reader, type GgufValue } from "./reader.ts";
 import { tensorType } from "./tensor-types.ts";
 import { vocabularyFault } from "./vocabulary.ts";
 
@@ -19,28 +20,48 @@ export interface GgufHeader {
   readonly tensorCount: number;
 }
 
-export type GgufValue = string | number | bigint | boolean | GgufArray;
-
-export interface GgufArray {
-  readonly elementType: number;
-  readonly length: number;
+/** A file as it is, which may be a part of a model and have nothing but some of its tensors. */
+export interface GgufFile extends Omit<GgufHeader, "architecture"> {
+  readonly shapes: TensorShapes;
 }
 
 const limits = {
   headerBytes: 64 * 1024 * 1024,
   keys: 4_096,
   tensors: 65_536,
-  keyBytes: 256,
-  stringBytes: 4 * 1024 * 1024,
-  templateBytes: 256 * 1024,
-  arrayElements: 4 * 1024 * 1024,
   alignment: 4_096,
 } as const;
 
 const firstReadBytes = 1024 * 1024;
 
-/** @throws {LlamapodError} `model_file_invalid`, naming the file and what is wrong with it; `model_load_failed` if it cannot be opened */
+/**
+ * The header of a model that is one file.
+ *
+ * @throws {LlamapodError} as `readGgufFile` does
+ */
 export async function readGgufHeader(path: string): Promise<GgufHeader> {
+  return modelOf(basename(path), [await readGgufFile(path)]);
+}
+
+/**
+ * The header of a model, which all of its files make together: that of the first one, with the tensors and the size of all.
+ *
+ * @throws {LlamapodError} `model_file_invalid`, naming the first file
+ */
+export function modelOf(name: string, files: readonly GgufFile[]): GgufHeader {
+  try {
+    return joined(files);
+  } catch (thrown) {
+    throw unusable(name, reasonOf(thrown), thrown);
+  }
+}
+
+/**
+ * One file, whether it is a model or a part of one.
+ *
+ * @throws {LlamapodError} `model_file_invalid`, naming the file and what is wrong with it; `model_load_failed` if it cannot be opened
+ */
+export async function readGgufFile(path: string): Promise<GgufFile> {
   await using file = await open(path, "r").catch((cause: unknown) => {
     throw new LlamapodError("model_load_failed", `${basename(path)} cannot be opened: ${codeOf(cause)}.`, { cause });
   });
@@ -50,14 +71,17 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
     const prefix = Buffer.alloc(Math.min(length, size, limits.headerBytes));
     const { bytesRead } = await file.read(prefix, 0, prefix.length, 0);
     try {
-      return parseGgufHeader(prefix.subarray(0, bytesRead), size);
+      return parseFile(prefix.subarray(0, bytesRead), size);
     } catch (thrown) {
       const canReadMore = prefix.length < Math.min(size, limits.headerBytes);
       if (thrown instanceof EndOfBytes && canReadMore) continue;
-      const reason = thrown instanceof EndOfBytes ? endReason(size) : reasonOf(thrown);
-      throw new LlamapodError("model_file_invalid", `${basename(path)} is not a usable GGUF file: ${reason}.`, { cause: thrown });
+      throw unusable(basename(path), thrown instanceof EndOfBytes ? endReason(size) : reasonOf(thrown), thrown);
     }
   }
+}
+
+function unusable(name: string, reason: string, cause: unknown): LlamapodError {
+  return new LlamapodError("model_file_invalid", `${name} is not a usable GGUF file: ${reason}.`, { cause });
 }
 
 function endReason(fileBytes: number): string {
@@ -75,18 +99,16 @@ function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
-/** The bytes at hand end before the header does. */
-export class EndOfBytes extends Error {}
-
-/** What is wrong with the header, as the end of a sentence. */
-export class InvalidHeader extends Error {}
-
 /**
  * @param bytes the file's beginning
  * @param fileBytes the whole file's size, against which tensors are checked
  * @throws {EndOfBytes | InvalidHeader}
  */
 export function parseGgufHeader(bytes: Buffer, fileBytes: number): GgufHeader {
+  return joined([parseFile(bytes, fileBytes)]);
+}
+
+function parseFile(bytes: Buffer, fileBytes: number): GgufFile {
   const reader = new Reader(bytes);
   if (reader.bytes(4).toString("latin1") !== "GGUF") throw new InvalidHeader("it does not begin with the letters GGUF");
   const version = reader.u32();
@@ -101,12 +123,27 @@ export function parseGgufHeader(bytes: Buffer, fileBytes: number): GgufHeader {
     metadata.set(key, reader.value(key, reader.u32()));
   }
   const shapes = readTensors(reader, metadata, tensorCount, fileBytes);
+  return { fileBytes, metadata, tensorCount, shapes };
+}
 
+/** @throws {InvalidHeader} where the files do not make a model */
+function joined(files: readonly GgufFile[]): GgufHeader {
+  const [first] = files;
+  if (first === undefined) throw new TypeError("a model has a file");
+  const shapes = new Map<string, readonly bigint[]>();
+  for (const file of files) {
+    for (const [name, dimensions] of file.shapes) {
+      if (shapes.has(name)) throw new InvalidHeader(`its tensor ${name} is in two of its parts`);
+      shapes.set(name, dimensions);
+    }
+  }
+  const { metadata } = first;
   const architecture = metadata.get("general.architecture");
   if (typeof architecture !== "string") throw new InvalidHeader("it does not name its architecture (general.architecture)");
   const fault = vocabularyFault(architecture, metadata) ?? hyperparameterFault(architecture, metadata, shapes);
   if (fault !== undefined) throw new InvalidHeader(fault);
-  return { architecture, fileBytes, metadata, tensorCount };
+  const fileBytes = files.reduce((sum, file) => sum + file.fileBytes, 0);
+  return { architecture, fileBytes, metadata, tensorCount: shapes.size };
 }
 
 function readTensors(reader: Reader, metadata: GgufHeader["metadata"], count: number, fileBytes: number): TensorShapes {
@@ -157,119 +194,6 @@ function outsideFile(name: string): InvalidHeader {
   return new InvalidHeader(`its tensor ${name} lies outside the file; the download may be incomplete`);
 }
 
-const stringType = 8;
-const arrayType = 9;
-
-/** Bytes of one value, by type number; strings and arrays have none. */
-const fixedBytes: Readonly<Record<number, number>> = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
-
-class Reader {
-  position = 0;
-  readonly #bytes: Buffer;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
-  bytes(length: number): Buffer {
-    const start = this.position;
-    if (start + length > this.#bytes.length) throw new EndOfBytes();
-    this.position += length;
-    return this.#bytes.subarray(start, this.position);
-  }
-
-  u32(): number {
-    return this.bytes(4).readUInt32LE();
-  }
-
-  u64(): bigint {
-    return this.bytes(8).readBigUInt64LE();
-  }
-
-  count(what: string, limit: number): number {
-    const value = this.u64();
-    if (value > BigInt(limit)) throw new InvalidHeader(`it claims ${value} ${what}, more than the ${limit} that are allowed`);
-    return Number(value);
-  }
-
-  string(limit: number, what: string): string {
-    return this.bytes(this.count(`bytes in ${what}`, limit)).toString("utf8");
-  }
-
-  /** ASCII, as the specification has it. */
-  name(what: string): string {
-    const name = this.string(limits.keyBytes, what);
-    if (!/^[\x20-\x7e]+$/.test(name)) throw new InvalidHeader(`${what} is not plain text`);
-    return name;
-  }
-
-  value(key: string, type: number): GgufValue {
-    if (type === arrayType) return this.#array(key);
-    if (type === stringType) {
-      return this.string(key.startsWith("tokenizer.chat_template") ? limits.templateBytes : limits.stringBytes, key);
-    }
-    const size = fixedBytes[type];
-    if (size === undefined) throw new InvalidHeader(`its metadata key ${key} has the unknown type ${type}`);
-    return readScalar(this.bytes(size), type);
-  }
-
-  #array(key: string): GgufArray {
-    const elementType = this.u32();
-    const length = this.count(`elements in ${key}`, limits.arrayElements);
-    const size = fixedBytes[elementType];
-    if (size !== undefined) {
-      this.bytes(length * size);
-    } else if (elementType === stringType) {
-      this.#strings(key, length);
-    } else {
-      throw new InvalidHeader(`its metadata array ${key} has elements of the unusable type ${elementType}`);
-    }
-    return { elementType, length };
-  }
-
-  /** llama.cpp aborts over a vocabulary in which a token appears twice. */
-  #strings(key: string, length: number): void {
-    const tokens = key === "tokenizer.ggml.tokens" ? new Set<string>() : undefined;
-    for (let index = 0; index < length; index++) {
-      const bytes = this.bytes(this.count(`bytes in ${key}[${index}]`, limits.stringBytes));
-      if (tokens === undefined || bytes.length === 0) continue;
-      const token = bytes.toString("latin1");
-      // To llama.cpp it would end there.
-      if (token.includes("\0")) throw new InvalidHeader(`its token number ${index} holds a NUL`);
-      if (tokens.has(token))
-        throw new InvalidHeader(`its vocabulary has the same token twice, the second time as number ${index}`);
-      tokens.add(token);
-    }
-  }
-}
-
-function readScalar(bytes: Buffer, type: number): GgufValue {
-  switch (type) {
-    case 0:
-      return bytes.readUInt8();
-    case 1:
-      return bytes.readInt8();
-    case 2:
-      return bytes.readUInt16LE();
-    case 3:
-      return bytes.readInt16LE();
-    case 4:
-      return bytes.readUInt32LE();
-    case 5:
-      return bytes.readInt32LE();
-    case 6:
-      return bytes.readFloatLE();
-    case 7:
-      return bytes.readUInt8() !== 0;
-    case 10:
-      return bytes.readBigUInt64LE();
-    case 11:
-      return bytes.readBigInt64LE();
-    default:
-      return bytes.readDoubleLE();
-  }
-}
-
 /** A string of the metadata, or undefined when the key is absent or holds something else. */
 export function metadataString(header: GgufHeader, key: string): string | undefined {
   const value = header.metadata.get(key);
@@ -277,7 +201,7 @@ export function metadataString(header: GgufHeader, key: string): string | undefi
 }
 
 /** A whole number of the metadata, or undefined. */
-export function metadataNumber(header: GgufHeader, key: string): number | undefined {
+export function metadataNumber(header: Pick<GgufHeader, "metadata">, key: string): number | undefined {
   const value = header.metadata.get(key);
   return typeof value === "bigint" ? Number(value) : typeof value === "number" ? value : undefined;
 }

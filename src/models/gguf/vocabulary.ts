@@ -1,4 +1,5 @@
-import type { GgufHeader, GgufValue } from "./header.ts";
+import type { GgufHeader } from "./header.ts";
+import type { GgufValue } from "./reader.ts";
 
 const stringType = 8;
 const signedType = 5;
