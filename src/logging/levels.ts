@@ -15,6 +15,10 @@ export type Component = (typeof components)[number];
 export class LogLevels {
   readonly #levels: Record<Component, Level>;
   readonly #loggers: Record<Component, Set<WeakRef<Logger>>> = { server: new Set(), "llama.cpp": new Set() };
+  /** Every load makes loggers, for as long as the server runs: what refers to one goes with it. */
+  readonly #gone = new FinalizationRegistry<WeakRef<Logger>>((reference) => {
+    for (const component of components) this.#loggers[component].delete(reference);
+  });
 
   /** @param log whose level is the server's */
   constructor(log: Logger, engineLevel: Level) {
@@ -31,8 +35,7 @@ export class LogLevels {
     this.#levels[component] = level;
     for (const reference of this.#loggers[component]) {
       const logger = reference.deref();
-      if (logger === undefined) this.#loggers[component].delete(reference);
-      else logger.level = level;
+      if (logger !== undefined) logger.level = level;
     }
   }
 
@@ -40,7 +43,9 @@ export class LogLevels {
     // A logger that was made to be silent stays so.
     if (log.level === "silent") return;
     log.level = this.#levels[component];
-    this.#loggers[component].add(new WeakRef(log));
+    const reference = new WeakRef(log);
+    this.#loggers[component].add(reference);
+    this.#gone.register(log, reference);
     log.onChild = (child: Logger) => {
       this.#follow(child, child.bindings()["component"] === "llama.cpp" ? "llama.cpp" : component);
     };

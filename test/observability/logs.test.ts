@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
+import { LogLevels } from "../../src/logging/levels.ts";
+import { heapInUse } from "../support/garbage.ts";
 import { runCommand, ServerProcess, until } from "../support/processes.ts";
 import { keysFile, startService, type RunningService, type TestKeys } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
@@ -129,4 +131,21 @@ describe("log file", () => {
     assert.equal(code, 2);
     assert.match(stderr, /The log file \/proc\/llamapod\.log cannot be written/);
   });
+});
+
+test("loggers that are gone leave nothing behind: every load makes some, and every runner", async () => {
+  const log = pino({ level: "info" }, { write: () => undefined });
+  const levels = new LogLevels(log, "error");
+  const makeMany = () => {
+    for (let index = 0; index < 20_000; index++) log.child({ model: "llama" });
+  };
+  // What the first ones leave is compiled code.
+  makeMany();
+  const before = await heapInUse();
+  for (let round = 0; round < 5; round++) makeMany();
+  const left = (await heapInUse()) - before;
+  assert.ok(left < 2 ** 20, `${left} bytes are left of 100,000 loggers`);
+  const child = log.child({ component: "llama.cpp" });
+  levels.set("llama.cpp", "debug");
+  assert.deepEqual([log.level, child.level], ["info", "debug"]);
 });

@@ -137,6 +137,37 @@ test("three failed starts in a row fail who waits, and a start in between that s
   assert.deepEqual(world.failures, { [job]: "model_load_failed" });
 });
 
+test("a model that fails to load rests twice as long each time, a minute at most; it is failed with the cause, and others work on", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 });
+  world.pool.open(world.entry("a"));
+  const doomed = world.ask("a");
+  const stepMs = 100;
+  const rests: number[] = [];
+  for (let failures = 0; failures < 10; failures++) {
+    const loading = await world.runner("a");
+    loading.beginLoading();
+    loading.die();
+    await world.flush();
+    const diedAt = world.now;
+    if (failures === 2) {
+      const { state, reason } = world.pool.models.find(({ id }) => id === "a") ?? {};
+      assert.equal(state, "failed");
+      assert.match(reason ?? "", /it was killed/);
+      const [error] = world.fates.get(doomed)?.endings ?? [];
+      assert.ok(error !== undefined && error !== "finished");
+      assert.deepEqual([error.code, error.message, error.retryAfterMs], ["model_load_failed", reason, 2_000]);
+      const other = world.ask("b");
+      await world.ready("b");
+      world.end(other);
+    }
+    while (world.runnersOf("a").length === 0) await world.pass(failures === 0 ? 1 : stepMs);
+    rests.push(world.now - diedAt);
+  }
+  assert.deepEqual(world.failures, { [doomed]: "model_load_failed" });
+  assert.ok([...world.fates.values()].some(({ model, endings }) => model === "b" && endings[0] === "finished"));
+  assert.deepEqual(rests, [1, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+});
+
 test("one decision that changes what others were based on starts no model twice", async () => {
   using world = new PoolWorld({ z: 4, a: 4, y: 4, b: 4 }, { memoryBudget: 8 * 2 ** 20, minResidencySeconds: 1 });
   await world.estimateAll();
