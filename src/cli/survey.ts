@@ -123,7 +123,7 @@ async function tellMemory(config: Config, catalogue: Catalogue, { runner: first,
   }
   await runner.stop(stopGraceMs);
   const capacity = new Capacity(config);
-  capacity.sawVideoMemory(videoMemory, 0);
+  capacity.sawVideoMemory(videoMemory, 0, 1);
   const has = capacity.read([]);
   tell("models", fitting.join(", "));
   tell("needed-ram", needed.ram);

@@ -197,11 +197,24 @@ test("a load that gets no further is killed, although its runner says that it li
   assert.match(causeOf(runner.state), /got no further while loading for 3 s/);
 });
 
+test("a load for which there is too little memory is no proof that the model cannot be used", { timeout: 30_000 }, async () => {
+  const path = await tinyModel("llama");
+  const { runner, until } = await start(path, undefined, path, undefined, async (runner) => {
+    while (runner.state.name !== "prepared") await new Promise((resolve) => setImmediate(resolve));
+    const taken = Number(/^VmSize:\s+(\d+) kB$/m.exec(await readFile(`/proc/${runner.pid}/status`, "utf8"))?.[1]) * 1_024;
+    execFileSync("prlimit", ["--pid", String(runner.pid), `--as=${taken}`]);
+  });
+  const state = await until("failed");
+  assert.ok(state.name === "failed");
+  assert.deepEqual([state.refused, state.exit], [false, "memory"], state.cause);
+  await runner.exited;
+});
+
 test("an estimate that gets no further is killed, too", { timeout: 30_000 }, async () => {
   const pipe = join(folder, "never-estimated.gguf");
   execFileSync("mkfifo", [pipe]);
   const observer = { stateChanged: () => undefined, stepped: () => undefined, beat: () => undefined };
-  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, stuck: 3_000 });
+  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, estimating: 3_000 });
   const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0 };
   await assert.rejects(runner.estimate({ type: "estimate", path: pipe, ...shape }), /got no further while prepared for 3 s/);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { test } from "node:test";
+import { modelObjects } from "../../src/protocol/operator.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
 import { Operator } from "../support/operator.ts";
 import { residentBytes, runnersOf, ServerProcess } from "../support/processes.ts";
@@ -22,11 +23,13 @@ test(
     await using server = await ServerProcess.start(["--models-dir", folder, "--model", "gpt2", "--memory-reserve", "0"]);
     const operator = new Operator(server.url);
     const { needed } = await operator.plan("llama");
+    assert.deepEqual(await fitting(server.url), { gpt2: true, llama: true });
     using group = limited(server.pid, residentBytes(server.pid) + needed.ram_bytes / 2);
     assert.ok(group);
     const plan = await operator.plan("llama");
     assert.equal(plan.outcome, "short");
     assert.ok((plan.missing?.ram_bytes ?? 0) > 0);
+    assert.deepEqual(await fitting(server.url), { gpt2: true, llama: false });
     const before = runnersOf(server.pid);
     const operation = await operator.run("switch", "llama");
     assert.deepEqual([operation.state, operation.error?.code], ["failed", "insufficient_memory"]);
@@ -34,6 +37,12 @@ test(
     assert.deepEqual(runnersOf(server.pid), before, "it is not tried");
   },
 );
+
+/** Of the models that the tests have made. */
+async function fitting(url: string): Promise<Record<string, boolean | null>> {
+  const { models } = modelObjects.parse(await (await fetch(`${url}/api/models`)).json());
+  return Object.fromEntries(models.filter(({ built_in }) => !built_in).map(({ id, fits }) => [id, fits]));
+}
 
 /** Puts a process, and those that it starts, into a group that may take so many bytes. */
 function limited(pid: number, bytes: number): Disposable {
