@@ -1,18 +1,12 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { test } from "node:test";
 import { modelObjects } from "../../src/protocol/operator.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { cannotLimit, limited } from "../support/control-group.ts";
 import { Operator } from "../support/operator.ts";
 import { residentBytes, runnersOf, ServerProcess } from "../support/processes.ts";
 import { modelsFolder } from "../support/service.ts";
-
-const controller = "/sys/fs/cgroup/memory";
-const cannotLimit =
-  process.getuid?.() === 0 && existsSync(`${controller}/cgroup.procs`)
-    ? false
-    : "NOT TESTED: it takes root and the memory controller of cgroup v1 to limit a server for real";
 
 test(
   "a server in a control group refuses what its limit has no room for, with what is missing",
@@ -42,20 +36,4 @@ test(
 async function fitting(url: string): Promise<Record<string, boolean | null>> {
   const { models } = modelObjects.parse(await (await fetch(`${url}/api/models`)).json());
   return Object.fromEntries(models.filter(({ built_in }) => !built_in).map(({ id, fits }) => [id, fits]));
-}
-
-/** Puts a process, and those that it starts, into a group that may take so many bytes. */
-function limited(pid: number, bytes: number): Disposable {
-  const folder = `${controller}/llamapod-test-${pid}`;
-  mkdirSync(folder);
-  writeFileSync(`${folder}/memory.limit_in_bytes`, String(Math.round(bytes)));
-  writeFileSync(`${folder}/cgroup.procs`, String(pid));
-  return {
-    [Symbol.dispose]: () => {
-      for (const member of readFileSync(`${folder}/cgroup.procs`, "latin1").split("\n")) {
-        if (member !== "") writeFileSync(`${controller}/cgroup.procs`, member);
-      }
-      rmdirSync(folder);
-    },
-  };
 }
