@@ -224,6 +224,13 @@ describe("help and completion", () => {
     }
   });
 
+  test("what a command does not know is told, with the help that lists what it does", async () => {
+    const { code, stderr } = await runCommand(["list", "--nonsense"]);
+    assert.equal(code, exitCodes.usage.code);
+    assert.match(stderr, /unknown option '--nonsense'\n\(llamapod list --help lists what there is\)/);
+    assert.match((await runCommand(["nonsense"])).stderr, /unknown command 'nonsense'\n\(llamapod --help lists/);
+  });
+
   test("the scripts for zsh and fish have every command, its flags, and the shells", async () => {
     for (const [shell, flag] of [
       ["zsh", "--force"],
