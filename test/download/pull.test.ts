@@ -1,6 +1,19 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { access, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import {
+  access,
+  copyFile,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
@@ -319,6 +332,79 @@ describe("pulling a model", () => {
     await writeFile(join(folder, "..", "no-model.gguf"), "nonsense");
     await assert.rejects(pull(join(folder, "..", "no-model.gguf")), /letters GGUF|ends inside/);
     await assert.rejects(pull("./nowhere.gguf"), /There is no file/);
+  });
+
+  for (const { what, place } of [
+    { what: "is in the models folder", place: () => Promise.resolve(join(folder, "mine.gguf")) },
+    {
+      what: "is in the models folder under another path",
+      place: async () => {
+        await symlink(folder, join(folder, "same"));
+        return join(folder, "same", "mine.gguf");
+      },
+    },
+    {
+      what: "is a link into the models folder",
+      place: async () => {
+        await mkdir(join(folder, "other"));
+        await symlink(join(folder, "mine.gguf"), join(folder, "other", "mine.gguf"));
+        return join(folder, "other", "mine.gguf");
+      },
+    },
+    {
+      what: "has a second name in the models folder",
+      place: async () => {
+        await mkdir(join(folder, "other"));
+        await link(join(folder, "mine.gguf"), join(folder, "other", "mine.gguf"));
+        return join(folder, "other", "mine.gguf");
+      },
+    },
+  ]) {
+    for (const localFile of ["copy", "link"] as const) {
+      for (const existing of ["keep", "again"] as const) {
+        test(`${localFile}, ${existing}: a file that ${what} is here already, and stays as it is`, async () => {
+          await copyFile(await tinyModel("gpt2"), join(folder, "mine.gguf"));
+          const { ino } = await stat(join(folder, "mine.gguf"));
+          const { path, wasHere, files } = await pull(await place(), { localFile, existing });
+          assert.deepEqual([path, wasHere, files[0]?.sha256], [join(folder, "mine.gguf"), true, sha256(content)]);
+          assert.ok((await readFile(path)).equals(content));
+          assert.equal((await stat(path)).ino, ino);
+        });
+      }
+    }
+  }
+
+  test("a link in the models folder stays one when it is linked again, and a copy may take its place", async () => {
+    const path = join(folder, "mine.gguf");
+    await symlink(await tinyModel("gpt2"), path);
+    for (const source of [path, await tinyModel("gpt2")]) {
+      const definition = { file: "mine.gguf" };
+      assert.equal((await pull(source, { localFile: "link", existing: "again", definition })).wasHere, true);
+      assert.ok((await readFile(path)).equals(content));
+    }
+    assert.equal((await pull(path, { existing: "again" })).wasHere, false);
+    await rename(path, join(folder, "copy.gguf"));
+    assert.ok((await readFile(join(folder, "copy.gguf"))).equals(content));
+    assert.ok((await readFile(await tinyModel("gpt2"))).equals(content));
+  });
+
+  test("a file that is in its place and is not what the catalogue says, or no model, is left there", async () => {
+    const path = join(folder, "mine.gguf");
+    await copyFile(await tinyModel("gpt2"), path);
+    const other = { localFile: "link", existing: "again", definition: { sha256: "0".repeat(64) } } as const;
+    await assert.rejects(pull(path, other), { failure: "damaged", message: /the catalogue says 0000.*left as it is/ });
+    assert.ok((await readFile(path)).equals(content));
+    await writeFile(path, "Dear diary");
+    await assert.rejects(pull(path, { existing: "again" }), { failure: "damaged", message: /letters GGUF/ });
+    assert.equal(await readFile(path, "utf8"), "Dear diary");
+  });
+
+  test("what a stopped pull has left cannot be pulled from there", async () => {
+    await mkdir(join(folder, ".llamapod"));
+    const path = join(folder, ".llamapod", "mine.gguf");
+    await copyFile(await tinyModel("gpt2"), path);
+    await refused(pull(path), "bad_target", /a stopped pull has left/);
+    assert.ok((await readFile(path)).equals(content));
   });
 
   test("what cannot be pulled is told the forms there are", async () => {

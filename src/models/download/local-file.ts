@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { readdir, stat, symlink } from "node:fs/promises";
+import { lstat, readdir, stat, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { DownloadError } from "./errors.ts";
@@ -19,6 +19,18 @@ export async function localFiles(path: string): Promise<string[]> {
   const group = (name: string) => name.replace(part, "-$1");
   const names = (await readdir(dirname(absolute))).filter((name) => part.test(name));
   return names.filter((name) => group(name) === group(basename(absolute))).map((name) => join(dirname(absolute), name));
+}
+
+/**
+ * Whether the file that is to get to a path is what lies there, whatever the names and links that lead to it. A link to it is not
+ * the copy that may be wanted.
+ */
+export async function isThere(source: string, path: string, localFile: "copy" | "link"): Promise<boolean> {
+  const [wanted, found] = await Promise.all([
+    stat(source, { bigint: true }),
+    (localFile === "link" ? stat : lstat)(path, { bigint: true }).catch(() => undefined),
+  ]);
+  return wanted.dev === found?.dev && wanted.ino === found.ino;
 }
 
 export async function copyHere(

@@ -7,7 +7,7 @@ import { fileNameOf } from "../catalogue/definitions.ts";
 import { readGgufHeader } from "../gguf/header.ts";
 import { DownloadError } from "./errors.ts";
 import { huggingFaceFiles } from "./hugging-face.ts";
-import { copyHere, linkHere, localFiles } from "./local-file.ts";
+import { copyHere, isThere, linkHere, localFiles } from "./local-file.ts";
 import { FileLock } from "./lock.ts";
 import { ModelPlace, sha256Of, type PulledRecord } from "./model-folder.ts";
 import { ociContent } from "./oci.ts";
@@ -167,6 +167,9 @@ async function pullOne(pull: Pull, item: Item, fileName: string) {
   });
   try {
     const expected = await expectedOf(pull, item, place);
+    if (item.kind === "local" && (await isThere(item.path, place.path, request.localFile))) {
+      return { file: { ...(await recordOf(place, expected, pull)), path: place.path }, wasHere: true };
+    }
     if (request.existing === "keep") {
       const here = await present(place, expected, item, pull);
       if (here !== undefined) return { file: { ...here, path: place.path }, wasHere: true };
@@ -230,6 +233,25 @@ async function present(
   );
 }
 
+/** What is asked for lies in its place: there is nothing to fetch, and putting it there anew could only lose it. */
+async function recordOf(
+  { path, fileName }: ModelPlace,
+  expected: Expected,
+  { request, signal, onProgress }: Pull,
+): Promise<PulledRecord> {
+  const { fileBytes: sizeBytes } = await readGgufHeader(path).catch((thrown: unknown) => {
+    throw thrown instanceof LlamapodError ? new DownloadError("damaged", thrown.message, thrown) : thrown;
+  });
+  const sha256 = await sha256Of(path, signal, (bytes) =>
+    onProgress({ phase: "verifying", file: fileName, bytes, totalBytes: sizeBytes }),
+  );
+  if (expected.sha256 === undefined || expected.sha256 === sha256) return { source: request.source, sizeBytes, sha256 };
+  throw new DownloadError(
+    "damaged",
+    `${path} has the sha256 ${sha256}, and ${expected.by} says ${expected.sha256}. It was left as it is.`,
+  );
+}
+
 async function fetchItem(pull: Pull, item: Item, place: ModelPlace, expected: Expected): Promise<PulledRecord> {
   const { request, settings, signal, onProgress } = pull;
   const { partialPath: path, fileName } = place;
@@ -249,6 +271,9 @@ async function fetchItem(pull: Pull, item: Item, place: ModelPlace, expected: Ex
       throw thrown;
     });
   } else {
+    if (await isThere(item.path, path, "copy")) {
+      throw new DownloadError("bad_target", `${item.path} is what a stopped pull has left. Pull the model that it is of.`);
+    }
     // The record of a download that was stopped would be taken for one of this.
     await place.removePartial();
     if (request.localFile === "link") await linkHere(item.path, path);
