@@ -1,6 +1,6 @@
 import { request as requestHttp, type IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
-import { text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import { version } from "../../version.ts";
 import { assertPublicHost, publicLookup } from "./address.ts";
 import { DownloadError, TransientError } from "./errors.ts";
@@ -97,7 +97,7 @@ function once(
 }
 
 /** A small document, such as a manifest. @throws {TransientError} when it is cut off; {DownloadError} when it is too long */
-export async function textOf(answer: Answer): Promise<string> {
+export async function bytesOf(answer: Answer): Promise<Buffer> {
   const limit = 8 * 1024 * 1024;
   const length = Number(answer.headers["content-length"] ?? 0);
   if (length > limit)
@@ -108,10 +108,15 @@ export async function textOf(answer: Answer): Promise<string> {
     if (seen > limit) answer.body.destroy(new Error("the document is too long"));
   });
   try {
-    return await text(answer.body);
+    return await buffer(answer.body);
   } catch (cause) {
     throw new TransientError(`${answer.url.host} broke off its answer`, { cause });
   }
+}
+
+/** Like `bytesOf`. */
+export async function textOf(answer: Answer): Promise<string> {
+  return new TextDecoder().decode(await bytesOf(answer));
 }
 
 export function cancelled(): DownloadError {
