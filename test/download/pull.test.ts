@@ -210,6 +210,8 @@ describe("pulling a model", () => {
       "http://[::1]:9/",
       "http://[::ffff:10.0.0.1]/",
       "http://localhost:9/x.gguf",
+      server.url.replace("http:", "https:"),
+      "https://127.0.0.1/x.gguf",
     ]) {
       server.files.set("/m.gguf", { content, status: 302, headers: { Location: location } });
       await refused(pull(`${server.url}/m.gguf`), "denied", /not a public address/);

@@ -7,7 +7,7 @@ import { DownloadError, TransientError } from "./errors.ts";
 
 export interface Target {
   readonly url: URL;
-  /** Sent to the host of `url` and to no other. */
+  /** Sent to the server of `url` and to no other. */
   readonly authorization: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -28,7 +28,7 @@ const silenceMs = 30_000;
 
 /**
  * Asks, and follows redirects. What the operator named may be anywhere and plain HTTP; what it redirects to must be HTTPS (or HTTP where it
- * began so) and public, unless it is the same host.
+ * began so) and public, unless it is the same server.
  *
  * @throws {TransientError} when the connection fails; {DownloadError} `denied`, `cancelled`
  */
@@ -37,8 +37,8 @@ export async function ask(method: "GET" | "HEAD", target: Target, signal: AbortS
   let url = origin;
   let first: IncomingMessage["headers"] | undefined;
   for (let redirects = 0; redirects <= redirectLimit; redirects++) {
-    const sameHost = url.host === origin.host && url.protocol === origin.protocol;
-    const body = await once(method, url, sameHost ? target : { ...target, authorization: undefined }, sameHost, signal);
+    const isTrusted = isSameServer(url, origin);
+    const body = await once(method, url, isTrusted ? target : { ...target, authorization: undefined }, isTrusted, signal);
     first ??= body.headers;
     const { location } = body.headers;
     const status = body.statusCode ?? 0;
@@ -49,6 +49,13 @@ export async function ask(method: "GET" | "HEAD", target: Target, signal: AbortS
     url = redirected(url, location, origin);
   }
   throw new DownloadError("unreachable", `${origin.href} redirects more than ${redirectLimit} times.`);
+}
+
+/** A server that sends from plain HTTP to HTTPS is still the one that the operator named, where both have their usual ports. */
+function isSameServer(url: URL, origin: URL): boolean {
+  if (url.protocol === origin.protocol) return url.host === origin.host;
+  const isUpgrade = origin.protocol === "http:" && url.protocol === "https:";
+  return isUpgrade && url.hostname === origin.hostname && origin.port === "" && url.port === "";
 }
 
 function redirected(from: URL, location: string, origin: URL): URL {
