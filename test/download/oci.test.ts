@@ -115,6 +115,23 @@ describe("a manifest that is not what its digest says is refused, and nothing is
   });
 });
 
+test("an artefact with two files of one name is refused", async () => {
+  await using server = await FileServer.start();
+  const annotations = { "org.opencontainers.image.title": "same.gguf" };
+  const layers = ["1", "2"].map((digit) => ({
+    mediaType: "application/vnd.cnai.model.weight.v1.raw",
+    digest: `sha256:${digit.repeat(64)}`,
+    size: 1,
+    annotations,
+  }));
+  server.files.set("/v2/", { content: Buffer.alloc(0) });
+  server.files.set("/v2/twins/manifests/v1", { content: Buffer.from(JSON.stringify({ layers })) });
+  await assert.rejects(pull(`oci://${new URL(server.url).host}/twins:v1`), {
+    failure: "bad_target",
+    message: /two files.*same\.gguf/,
+  });
+});
+
 test("a registry with tokens: one is asked for, and goes to the registry alone", async () => {
   await using server = await FileServer.start();
   const digest = `sha256:${createHash("sha256").update(content).digest("hex")}`;

@@ -12,6 +12,7 @@ import {
   rm,
   stat,
   symlink,
+  utimes,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -314,6 +315,97 @@ describe("pulling a model", () => {
     assert.equal(files.length, 2);
   });
 
+  describe("a split model", () => {
+    const names = [1, 2, 3].map((number) => `m-Q4_0-0000${number}-of-00003.gguf`);
+    const [one = "", two = "", three = ""] = names;
+    const source = "owner/model:Q4_0";
+    let parts: Buffer[];
+
+    beforeEach(() => {
+      const padded = (number: number) => Buffer.concat([content, Buffer.alloc(number)]);
+      parts = [1, 2, 3].map(padded);
+      offer(names);
+    });
+
+    /** With the digests of the parts as they should be. */
+    function offer(listed: readonly string[]): void {
+      const listing = names.map((path, index) => {
+        const part = parts[index] ?? Buffer.alloc(0);
+        server.files.set(`/owner/model/resolve/main/${path}`, { content: part });
+        return { type: "file", path, size: part.length, lfs: { oid: sha256(part), size: part.length } };
+      });
+      const shown = Buffer.from(JSON.stringify(listing.filter(({ path }) => listed.includes(path))));
+      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: shown });
+    }
+
+    function damage(name: string): void {
+      const part = Buffer.from(parts[names.indexOf(name)] ?? "");
+      part.writeUInt8(part.readUInt8(part.length - 9) ^ 1, part.length - 9);
+      server.files.set(`/owner/model/resolve/main/${name}`, { content: part });
+    }
+
+    const asked = () => [...new Set(server.requests.map(({ path }) => path.split("/").at(-1)))];
+    const contents = () => Promise.all(names.map((name) => readFile(join(folder, name))));
+
+    test("one damaged part: nothing is listed, and the next pull fetches that one and what had not come", async () => {
+      damage(two);
+      await refused(pull(source), "damaged", new RegExp(`^${two} has the sha256`));
+      offer(names);
+      server.bytesSent = 0;
+      const { files, wasHere } = await pull(source);
+      assert.deepEqual([files.map(({ path }) => path), wasHere], [names.map((name) => join(folder, name)), false]);
+      assert.deepEqual(await contents(), parts);
+      assert.ok(server.bytesSent < content.length * 2.5, `${server.bytesSent} bytes were sent for two parts of three`);
+      assert.equal((await pull(source)).wasHere, true);
+    });
+
+    test("fetched anew, with one damaged part: the parts that were there stay, all of them", async () => {
+      await pull(source);
+      const before = parts;
+      parts = parts.map((part) => Buffer.concat([part, Buffer.alloc(32)]));
+      offer(names);
+      damage(one);
+      await assert.rejects(pull(source, { existing: "again" }), { failure: "damaged" });
+      assert.deepEqual(await contents(), before);
+      offer(names);
+      await pull(source, { existing: "again" });
+      assert.deepEqual(await contents(), parts);
+    });
+
+    test("one part that is damaged here is named before anything is fetched, and comes again when it is moved away", async () => {
+      await pull(source);
+      await writeFile(join(folder, one), "cut");
+      server.requests.length = 0;
+      await assert.rejects(pull(source), { failure: "bad_target", message: new RegExp(`${one} is there already.*move it away`) });
+      await rm(join(folder, one));
+      await pull(source);
+      assert.deepEqual(asked(), ["main?recursive=true", one]);
+      assert.deepEqual(await contents(), parts);
+    });
+
+    test("parts that the source does not have are named, and nothing is fetched", async () => {
+      offer([two]);
+      await refused(pull(source), "not_found", new RegExp(`1 of the 3 parts.*${one}, ${three}`, "i"));
+      assert.deepEqual(asked(), ["main?recursive=true"]);
+      await using elsewhere = await temporaryFolder();
+      for (const name of [one, three]) await copyFile(await tinyModel("gpt2"), join(elsewhere.path, name));
+      await refused(pull(join(elsewhere.path, one)), "not_found", new RegExp(`2 of the 3 parts.*${two}`, "i"));
+    });
+
+    test("the same model in another number of parts is another one", async () => {
+      const others = [1, 2].map((number) => `m-Q4_0-0000${number}-of-00002.gguf`);
+      const listing = [...names, ...others].map((path) => ({ type: "file", path, size: content.length }));
+      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
+      for (const path of others) server.files.set(`/owner/model/resolve/main/${path}`, { content });
+      await refused(pull(source), "not_found", /more than one GGUF file for Q4_0/);
+      assert.equal((await pull(`hf://owner/model/${others[0] ?? ""}`)).files.length, 2);
+    });
+
+    test("of an address only the part that it names", async () => {
+      assert.equal((await pull(`${server.url}/owner/model/resolve/main/${two}`)).files.length, 1);
+    });
+  });
+
   test("a models folder that cannot be one is said to be so", async () => {
     server.files.set("/m.gguf", { content });
     const file = join(folder, "file");
@@ -334,6 +426,29 @@ describe("pulling a model", () => {
     await writeFile(join(folder, "..", "no-model.gguf"), "nonsense");
     await assert.rejects(pull(join(folder, "..", "no-model.gguf")), /letters GGUF|ends inside/);
     await assert.rejects(pull("./nowhere.gguf"), /There is no file/);
+  });
+
+  test("a local file that has been written anew is not taken for the copy of it, which is replaced if that is wanted", async () => {
+    await using elsewhere = await temporaryFolder();
+    const path = join(elsewhere.path, "mine.gguf");
+    await writeFile(path, content);
+    await pull(path);
+    const other = Buffer.from(content);
+    other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
+    await writeFile(path, other);
+    const later = new Date(Date.now() + 60_000);
+    await utimes(path, later, later);
+    await assert.rejects(pull(path), { failure: "bad_target", message: /--force/ });
+    await pull(path, { existing: "again" });
+    assert.ok((await readFile(join(folder, "mine.gguf"))).equals(other));
+    assert.equal((await pull(path)).wasHere, true);
+  });
+
+  test("the same file at another path is here already", async () => {
+    await using elsewhere = await temporaryFolder();
+    await writeFile(join(elsewhere.path, "mine.gguf"), content);
+    await pull(await tinyModel("gpt2"), { definition: { file: "mine.gguf" } });
+    assert.equal((await pull(join(elsewhere.path, "mine.gguf"))).wasHere, true);
   });
 
   for (const { what, place } of [
@@ -415,6 +530,11 @@ describe("pulling a model", () => {
     }
   });
 });
+
+async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "llamapod-elsewhere-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
+}
 
 function sha256(content: Buffer): string {
   return createHash("sha256").update(content).digest("hex");

@@ -7,9 +7,13 @@ import { cancelled } from "./http.ts";
 import { createPartial } from "./partial-file.ts";
 import { checkSpace } from "./space.ts";
 
+export function localPath(path: string): string {
+  return resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
+}
+
 /** The file of a path, or all parts of a split model. @throws {DownloadError} `not_found`, `bad_target` */
 export async function localFiles(path: string): Promise<string[]> {
-  const absolute = resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
+  const absolute = localPath(path);
   const found = await stat(absolute).catch((cause: unknown) => {
     throw new DownloadError("not_found", `There is no file ${absolute}.`, cause);
   });
