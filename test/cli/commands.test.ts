@@ -8,6 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { exitCodes } from "../../src/cli/exit-codes.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { sample, scrape } from "../support/metrics.ts";
 import { runCommand } from "../support/processes.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
@@ -151,6 +152,17 @@ describe("commands that talk to a running server", () => {
     assert.deepEqual(Object.keys(measured), ["prompt_tokens_per_second", "decode_tokens_per_second", "time_to_first_token_ms"]);
     for (const [name, value] of Object.entries(measured)) assert.ok(value > 0, name);
     assert.match((await run("bench", "llama")).stdout, /^MODEL +READS.*WRITES.*FIRST TOKEN, MS\nllama( +\d+(\.\d)?){3}\n$/);
+  });
+
+  test("bench reads a prompt that no slot holds, the second time too", async () => {
+    const tokens = async (name: string) =>
+      sample(await scrape(service.url), `llamapod_prompt_tokens${name}_total`, { model: "llama" });
+    await run("bench", "llama");
+    const before = [await tokens(""), await tokens("_cached")] as const;
+    await run("bench", "llama");
+    const read = (await tokens("")) - before[0];
+    const cached = (await tokens("_cached")) - before[1];
+    assert.ok(read > 500 && cached < read / 4, `${cached} of ${read} tokens were in a slot`);
   });
 
   const noTerminal = hasTerminal ? false : "THERE IS NO script HERE: install Debian's package bsdutils to run this";
