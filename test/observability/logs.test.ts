@@ -110,11 +110,14 @@ describe("log file", () => {
     await rm(folder, { recursive: true });
   });
 
-  test("it is put aside when it is full, and nobody else may read it", async () => {
+  test("it is put aside when it is full, and its owner's group may read it, and nobody else, whatever the umask", async () => {
     const logs = join(folder, "made", "for", "it");
     const flags = ["--log-file", join(logs, "llamapod.log"), "--log-file-bytes", "2000", "--log-file-count", "2"];
     const models = ["--models-dir", folder, "--demo-models", "false", "--log-level", "trace"];
-    const server = await ServerProcess.start([...models, ...flags]);
+    const umask = process.umask(0o077);
+    const starting = ServerProcess.start([...models, ...flags]);
+    process.umask(umask);
+    const server = await starting;
     const names = ["llamapod.log", "llamapod.log.1", "llamapod.log.2"];
     await until(async () => {
       await (await fetch(`${server.url}/health/live`)).text();
@@ -127,7 +130,9 @@ describe("log file", () => {
       assert.equal((await stat(join(logs, name))).mode & 0o777, 0o640, name);
       for (const line of (await readFile(join(logs, name), "utf8")).trimEnd().split("\n")) JSON.parse(line);
     }
-    assert.equal((await stat(logs)).mode & 0o777, 0o750);
+    for (const made of [logs, join(logs, ".."), join(logs, "..", "..")]) {
+      assert.equal((await stat(made)).mode & 0o777, 0o750, made);
+    }
   });
 
   test("one that cannot be written is said at the start, with exit code 2", async () => {
