@@ -65,7 +65,7 @@ interface Opened {
 /** @throws {Error} where llama.cpp opens none */
 function open({ gpu, threads }: Config): Promise<Opened> {
   return new Promise((resolve, reject) => {
-    const runner = new RunnerProcess({ gpu, threads }, pino({ level: "silent" }), {
+    const runner = new RunnerProcess({ gpu, threads, logLevel: "error" }, pino({ level: "silent" }), {
       stateChanged: ({ state }) => {
         if (state.name === "prepared") resolve({ runner, ...state });
         else if (state.name === "failed") reject(new Error(state.cause));

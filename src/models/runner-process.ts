@@ -115,8 +115,8 @@ export class RunnerProcess {
     this.#child.on("error", (error) => {
       this.#lastLines.push(error.message);
     });
-    this.#captureLines(this.#child.stdout);
-    this.#captureLines(this.#child.stderr);
+    this.#captureLines("stdout", this.#child.stdout);
+    this.#captureLines("stderr", this.#child.stderr);
     this.#watchdog = setInterval(() => {
       this.#checkSilence();
     }, silenceCheckMs);
@@ -297,13 +297,13 @@ export class RunnerProcess {
     this.kill();
   }
 
-  #captureLines(stream: Readable | null): void {
-    if (stream === null) return;
-    createInterface({ input: stream }).on("line", (line) => {
+  #captureLines(stream: "stdout" | "stderr", input: Readable | null): void {
+    if (input === null) return;
+    createInterface({ input }).on("line", (line) => {
       if (line.trim() === "") return;
       this.#lastLines.push(line);
       if (this.#lastLines.length > keptLines) this.#lastLines.shift();
-      this.#log.warn({ stream: "stderr" }, line);
+      this.#log.warn({ stream }, line);
     });
   }
 }

@@ -295,6 +295,8 @@ export class PoolWorld implements Disposable, FakeMachine {
         fate.startedAt = this.#now;
       },
       produced: () => undefined,
+      interrupted: () => undefined,
+      resumed: () => undefined,
       finished: () => fate.endings.push("finished"),
       failed: (error) => fate.endings.push(error),
     };

@@ -172,6 +172,9 @@ async function carryOut(message: unknown): Promise<void> {
       if (prepared === undefined) break;
       serving = await load(await prepared, command);
       break;
+    case "log_level":
+      if (prepared !== undefined) (await prepared).backend.setLogLevel(command.logLevel);
+      break;
     case "generate":
       serving?.loop.generate(command);
       break;
