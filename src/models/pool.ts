@@ -24,7 +24,8 @@ import { Spares } from "./spares.ts";
 import { Waiting, type WaitingSettings } from "./waiting.ts";
 
 export interface PoolSettings extends EstimateSettings, CapacitySettings, ResidencySettings, WaitingSettings {
-  readonly gpu: "auto" | "off" | "required";
+  /** A GPU is to compute. */
+  readonly isGpuExpected: boolean;
   /** Loaded at the start, while there is room. */
   readonly preload: readonly string[];
   /** Loaded at the start, and never made to leave. */
@@ -73,7 +74,7 @@ export class Pool {
     this.#operator = new Operator(this.#residents, this.#waiting.queue, this.#keeping, metrics, log, this.#loadEvents());
     this.#board = new ModelBoard(catalogue, this.#residents, this.#estimates, this.#loads, this.#operator);
     metrics.observePool(() =>
-      this.#board.measure(this.#waiting.queue.jobs, settings.maxQueue, this.#readCapacity(), settings.gpu === "required"),
+      this.#board.measure(this.#waiting.queue.jobs, settings.maxQueue, this.#readCapacity(), settings.isGpuExpected),
     );
   }
 

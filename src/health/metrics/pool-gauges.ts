@@ -23,7 +23,7 @@ export interface PoolMeasurement {
   }[];
   /** What all models together may take. */
   readonly capacity: Memory;
-  /** A GPU was asked for, not only hoped for. */
+  /** A GPU is to compute: it was demanded, or one is there. */
   readonly isGpuExpected: boolean;
 }
 
@@ -98,9 +98,14 @@ export function observePool(make: Instruments, models: ModelLabels, measure: () 
       gauge.set({ kind: "vram" }, capacity.vram);
     },
   );
-  make.measured("llamapod_gpu_expected", "Whether the configuration demands a GPU: 1 or 0.", [], (gauge) => {
-    gauge.set(measure().isGpuExpected ? 1 : 0);
-  });
+  make.measured(
+    "llamapod_gpu_expected",
+    "Whether a GPU is to compute, as one is demanded, or there is one and the configuration allows it: 1 or 0.",
+    [],
+    (gauge) => {
+      gauge.set(measure().isGpuExpected ? 1 : 0);
+    },
+  );
   make.measured("llamapod_gpu_active", "Whether a GPU computes any loaded model: 1 or 0.", [], (gauge) => {
     gauge.set(measure().runners.some(({ backend }) => backend !== undefined && backend !== "cpu") ? 1 : 0);
   });
