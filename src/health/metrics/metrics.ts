@@ -144,7 +144,10 @@ export class Metrics {
     const pool = this.#measurePool?.();
     if (pool !== undefined) {
       await this.#forgetOthers(pool);
-      for (const { modelId } of pool.models) this.models.known(modelId);
+      for (const { modelId } of pool.models) {
+        this.models.known(modelId);
+        this.requests.known(modelId);
+      }
     }
     const text = await this.#make.registry.metrics();
     if (exposition === "openmetrics") return { contentType: this.#make.registry.contentType, text };
