@@ -54,6 +54,8 @@ export class Pool {
   /** Something has happened while what happened before was being settled. */
   #isUnsettled = false;
   #wakeTimer: NodeJS.Timeout | undefined;
+  /** As a runner has seen them last. */
+  #gpus: VideoMemory = { gpus: 0, free: 0 };
   /** `draining`: what was accepted is still answered, nothing new is. */
   #phase: "open" | "draining" | "closed" = "open";
 
@@ -74,7 +76,12 @@ export class Pool {
     this.#operator = new Operator(this.#residents, this.#waiting.queue, this.#keeping, metrics, log, this.#loadEvents());
     this.#board = new ModelBoard(catalogue, this.#residents, this.#estimates, this.#loads, this.#operator);
     metrics.observePool(() =>
-      this.#board.measure(this.#waiting.queue.jobs, settings.maxQueue, this.#readCapacity(), settings.isGpuExpected),
+      this.#board.measure(this.#waiting.queue.jobs, {
+        queueLimit: settings.maxQueue,
+        capacity: this.#readCapacity(),
+        isGpuExpected: settings.isGpuExpected,
+        gpus: this.#gpus,
+      }),
     );
   }
 
@@ -159,7 +166,7 @@ export class Pool {
       return;
     }
     this.#waiting.queue.remove(waiting);
-    this.#metrics.requests.cancelled("queued", 0);
+    this.#metrics.requests.cancelled(waiting.waitsFor === "loading" ? "load" : "queued", 0);
     waiting.end({ outcome: "finished", id, reason: "cancelled" });
     this.#settle();
   }
@@ -256,6 +263,7 @@ export class Pool {
   }
 
   #sawVideoMemory(seen: VideoMemory): void {
+    this.#gpus = seen;
     const held = this.#residents.heldVideoMemory;
     if (held !== undefined) this.#capacity.sawVideoMemory(seen, held);
   }

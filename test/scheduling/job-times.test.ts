@@ -48,6 +48,22 @@ test("the time until a prompt is read again by another runner is none of its rea
   assert.equal((await ofModel(world, "a"))("request_prefill_seconds_sum"), 0.13);
 });
 
+test("whoever cancels while the model is loaded has waited for the load, and otherwise for a slot", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 });
+  await world.serve("a");
+  world.ask("a");
+  for (const [model, phase] of [
+    ["b", "load"],
+    ["a", "queued"],
+  ] as const) {
+    const waiting = world.ask(model);
+    await world.flush();
+    world.pool.cancel(waiting);
+    const scraped = parseMetrics((await world.metrics.scrape("plain")).text);
+    assert.equal(sample(scraped, "llamapod_cancel_latency_seconds_count", { phase }), 1, phase);
+  }
+});
+
 async function ofModel(world: PoolWorld, model: string): Promise<(name: string) => number> {
   const scraped = parseMetrics((await world.metrics.scrape("plain")).text);
   // What is summed up of thousandths is not exact.

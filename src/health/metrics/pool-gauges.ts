@@ -1,4 +1,4 @@
-import type { Memory } from "../../protocol/runner.ts";
+import type { Memory, VideoMemory } from "../../protocol/runner.ts";
 import { modelState, type ModelState } from "../../protocol/stream.ts";
 import type { Instruments } from "./instruments.ts";
 import type { ModelLabels } from "./model-labels.ts";
@@ -25,6 +25,8 @@ export interface PoolMeasurement {
   readonly capacity: Memory;
   /** A GPU is to compute: it was demanded, or one is there. */
   readonly isGpuExpected: boolean;
+  /** As they were seen last: what other programs take is not free. */
+  readonly gpus: VideoMemory;
 }
 
 type RunnerMeasurement = PoolMeasurement["runners"][number];
@@ -106,6 +108,12 @@ export function observePool(make: Instruments, models: ModelLabels, measure: () 
       gauge.set(measure().isGpuExpected ? 1 : 0);
     },
   );
+  make.measured("llamapod_gpus", "GPUs that runners can compute on.", [], (gauge) => {
+    gauge.set(measure().gpus.gpus);
+  });
+  make.measured("llamapod_gpu_memory_free_bytes", "Memory of all GPUs that no program takes.", [], (gauge) => {
+    gauge.set(measure().gpus.free);
+  });
   make.measured("llamapod_gpu_active", "Whether a GPU computes any loaded model: 1 or 0.", [], (gauge) => {
     gauge.set(measure().runners.some(({ backend }) => backend !== undefined && backend !== "cpu") ? 1 : 0);
   });

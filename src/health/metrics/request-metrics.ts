@@ -19,7 +19,7 @@ const transportsOf: Readonly<Record<Door["endpoint"], readonly Door["transport"]
 export type Outcome = "ok" | "cancelled" | "error" | "rejected";
 
 /** In which phase of its life a generation was cancelled. */
-export type CancelledPhase = "queued" | "prefill" | "decode";
+export type CancelledPhase = "queued" | "load" | "prefill" | "decode";
 
 /** Errors that say nothing of the request: there was no room for it. */
 const rejections: ReadonlySet<ErrorCode> = new Set([
