@@ -128,6 +128,7 @@ program
   .command("shapes")
   .description("measures the six models' shapes: memory beside the estimate, loading, speed, and switching under a stream")
   .option("--only <names>", "which of them", listOf(publishedNames), [...publishedNames])
+  .option("--gpu", "compute on the GPU; without it, on the processor even if there is a GPU")
   .action(benchShapes);
 
 program

@@ -9,6 +9,7 @@ import type { Tracing } from "./health/tracing/span.ts";
 import { LogLevels } from "./logging/levels.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
+import { hasGpuDevice, isGpuExpected } from "./models/gpu.ts";
 import { defaultSilence, RunnerProcess } from "./models/runner-process.ts";
 import type { RunnerUser } from "./models/runner.ts";
 import { modelSources } from "./models/sources.ts";
@@ -67,9 +68,15 @@ export class Service {
    * Listens, and loads the active model meanwhile.
    *
    * @param onStartFailed told why the first model could not be loaded, where the server has to end then
+   * @param hasGpu whether there is a GPU, which `gpu: auto` hopes for
    * @throws {Error} when it cannot listen; {LlamapodError} for a wrong model
    */
-  static async start(config: Config, log: Logger, onStartFailed: (cause: string) => void = () => undefined): Promise<Service> {
+  static async start(
+    config: Config,
+    log: Logger,
+    onStartFailed: (cause: string) => void = () => undefined,
+    hasGpu = hasGpuDevice,
+  ): Promise<Service> {
     const tracing = await openTracing(process.env, version, (message) => log.warn({ component: "opentelemetry" }, message));
     const logLevels = new LogLevels(log, config.llamaLogLevel);
     const auth = new Authenticator(config.apiKeysFile === undefined ? undefined : readKeys(config.apiKeysFile));
@@ -92,7 +99,8 @@ export class Service {
       void runner.exited.then(unwatch);
       return runner;
     };
-    const pool = new Pool(config, catalogue, metrics, log, startRunner);
+    const poolSettings = { ...config, isGpuExpected: isGpuExpected(config.gpu, hasGpu) };
+    const pool = new Pool(poolSettings, catalogue, metrics, log, startRunner);
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, log, {
       prefixCache: config.prefixCache,

@@ -14,9 +14,11 @@ import { switchThroughAll } from "./switch-through-all.ts";
 
 export interface ShapeBenchOptions {
   readonly only: readonly PublishedName[];
+  readonly gpu?: true;
 }
 
-export async function benchShapes({ only }: ShapeBenchOptions): Promise<void> {
+export async function benchShapes({ only, gpu }: ShapeBenchOptions): Promise<void> {
+  const device = gpu === true ? "gpu" : "cpu";
   const folder = mkdtempSync(join(tmpdir(), "llamapod-bench-shapes-"));
   try {
     symlinkSync(await tinyModel("llama"), join(folder, `${starter}.gguf`));
@@ -24,7 +26,7 @@ export async function benchShapes({ only }: ShapeBenchOptions): Promise<void> {
     const rows: ShapeRow[] = [];
     for (const name of only) {
       process.stderr.write(`${name}\n`);
-      const row = await measureShape(folder, name);
+      const row = await measureShape(folder, name, device);
       rows.push(row);
       process.stderr.write(`${JSON.stringify(row)}\n`);
     }
@@ -32,7 +34,7 @@ export async function benchShapes({ only }: ShapeBenchOptions): Promise<void> {
     const [first] = only;
     if (first === undefined || only.length < 2) return;
     process.stderr.write(`through all of them, under a stream of ${first}\n`);
-    process.stdout.write(`\n${renderSwitches(await switchThroughAll(folder, only))}\n`);
+    process.stdout.write(`\n${renderSwitches(await switchThroughAll(folder, only, device))}\n`);
   } finally {
     rmSync(folder, { recursive: true });
   }

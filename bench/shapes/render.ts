@@ -4,6 +4,7 @@ import type { SwitchRun } from "./switch-through-all.ts";
 
 const columns: readonly (readonly [heading: string, cell: (row: ShapeRow) => string])[] = [
   ["", ({ title }) => title],
+  ["on", ({ backend }) => backend],
   ["file", ({ fileBytes }) => mebibytes(fileBytes)],
   ["estimate", ({ estimatedBytes }) => mebibytes(estimatedBytes)],
   ["taken", (row) => mebibytes(takenBytes(row))],
@@ -11,6 +12,8 @@ const columns: readonly (readonly [heading: string, cell: (row: ShapeRow) => str
   ["estimate ÷ taken", (row) => formatNumber(row.estimatedBytes / takenBytes(row), 2)],
   ["mapped in all", ({ mappedBytes }) => mebibytes(mappedBytes)],
   ["peak RSS", ({ peakBytes }) => mebibytes(peakBytes)],
+  ["GPU, estimate", ({ estimatedVideoBytes }) => mebibytes(estimatedVideoBytes)],
+  ["GPU, taken", ({ videoBytes }) => mebibytes(videoBytes)],
   ["load, s", ({ loadMs }) => formatNumber(loadMs / 1_000, 1)],
   ["prefill, tokens/s", (row) => formatNumber(row.prefillTokensPerSecond, 1)],
   ["decode, tokens/s", (row) => formatNumber(row.decodeTokensPerSecond, 1)],

@@ -1,12 +1,16 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { operationObject, planObject, type PlanObject } from "../../src/protocol/operator.ts";
+import { sample, scrape } from "../../test/support/metrics.ts";
 import { runnersOf } from "../../test/support/processes.ts";
 import { llamapod } from "../servers/llamapod.ts";
+import type { ServerSettings } from "../servers/server.ts";
 import { RunningServer } from "../servers/running-server.ts";
 
 /** A model that costs next to nothing, for a server to begin with. */
 export const starter = "starter";
+
+type ShapeSettings = Pick<ServerSettings, "contextSize" | "device">;
 
 /** llamapod over the folder of shapes, with room for one model at a time. */
 export class ShapeServer implements AsyncDisposable {
@@ -16,10 +20,10 @@ export class ShapeServer implements AsyncDisposable {
     this.#server = server;
   }
 
-  static async start(folder: string, contextSize: number, more: readonly string[] = []): Promise<ShapeServer> {
+  static async start(folder: string, shape: ShapeSettings, more: readonly string[] = []): Promise<ShapeServer> {
     const server = llamapod(["--max-resident", "1", "--warm-spare", "off", "--demo-models", "false", ...more]);
     const modelPath = join(folder, `${starter}.gguf`);
-    const settings = { modelPath, threads: availableParallelism(), slots: 1, contextSize, device: "cpu" } as const;
+    const settings = { modelPath, threads: availableParallelism(), slots: 1, ...shape };
     return new ShapeServer(await RunningServer.start(server, settings));
   }
 
@@ -40,6 +44,17 @@ export class ShapeServer implements AsyncDisposable {
 
   async plan(model: string): Promise<PlanObject> {
     return planObject.parse(await this.#post(`api/models/${model}/plan`));
+  }
+
+  /** What computes a loaded model, and what it has taken of the GPU, in bytes. */
+  async placed(model: string): Promise<{ readonly backend: string; readonly videoBytes: number }> {
+    const scraped = await scrape(this.url);
+    const series = [...scraped.keys()].find(
+      (name) => name.startsWith("llamapod_model_info{") && name.includes(`model="${model}"`),
+    );
+    const backend = /backend="(\w+)"/.exec(series ?? "")?.[1];
+    if (backend === undefined) throw new Error(`${model} is not loaded`);
+    return { backend, videoBytes: sample(scraped, "llamapod_model_video_memory_bytes", { model }) };
   }
 
   /** @returns when the model answers */

@@ -2,6 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { WebSocket } from "ws";
 import { LlamapodClient, type Answer } from "../../src/client/index.ts";
 import type { PublishedName } from "../../test/fixtures/shapes/published.ts";
+import type { Device } from "../servers/server.ts";
 import { ShapeServer } from "./server.ts";
 
 export interface SwitchRow {
@@ -31,8 +32,8 @@ const soon = ["--min-residency-seconds", "1", "--park-after-seconds", "1"];
  * is room for one model, so each switch parks the answer, and each time it goes on from its tokens. The client holds the
  * numbers of the events and the digest of the text against what it got; the tokens are counted here.
  */
-export async function switchThroughAll(folder: string, names: readonly PublishedName[]): Promise<SwitchRun> {
-  await using server = await ShapeServer.start(folder, contextSize, soon);
+export async function switchThroughAll(folder: string, names: readonly PublishedName[], device: Device): Promise<SwitchRun> {
+  await using server = await ShapeServer.start(folder, { contextSize, device }, soon);
   const [first = "", ...others] = names.map((name) => `${name}-shape`);
   await server.make("switch", first);
   using client = new LlamapodClient({ url: server.url, WebSocket });

@@ -84,8 +84,14 @@ export class Job {
   #cachedTokens = 0;
   #loadMs = 0;
   #startedAt: number | undefined;
+  /** Since when the runner that has it reads its prompt, and how long runners before it have. */
+  #readingSince = 0;
+  #readMs = 0;
   #firstTokenAt: number | undefined;
-  #lastTokenAt = 0;
+  /** In the runner that has it. */
+  #lastTokenAt: number | undefined;
+  #decodeMs = 0;
+  #decodedTokens = 0;
   #lastSampledAt: number | undefined;
   #lastQueued = "";
   #waitsFor: QueueReason = "loading";
@@ -144,14 +150,19 @@ export class Job {
     return (this.#startedAt ?? performance.now()) - this.acceptedAt - this.#loadMs;
   }
 
-  /** From slot to first token. */
+  /** From slot to first token, while it had a runner. */
   get prefillMs(): number {
-    return (this.#firstTokenAt ?? this.#startedAt ?? 0) - (this.#startedAt ?? 0);
+    return this.#firstTokenAt === undefined ? 0 : this.#readMs;
   }
 
-  /** From first to last token. */
+  /** Between tokens that came one after the other from one runner: what lies between two runners is no decoding. */
   get decodeMs(): number {
-    return this.#firstTokenAt === undefined ? 0 : this.#lastTokenAt - this.#firstTokenAt;
+    return this.#decodeMs;
+  }
+
+  /** The tokens that took this time. */
+  get decodedTokens(): number {
+    return this.#decodedTokens;
   }
 
   /** What it was told last that it waits for. */
@@ -192,11 +203,13 @@ export class Job {
   /** A runner works on it from now on. */
   taken(): void {
     this.#takenAt = performance.now();
+    this.#readingSince = this.#takenAt;
   }
 
   start(start: JobStart): void {
     if (this.hasStarted) return;
     this.#startedAt = performance.now();
+    this.#readingSince = this.#startedAt;
     this.#loadMs = start.loadMs;
     this.#promptTokens = start.promptTokens;
     this.#cachedTokens = start.cachedTokens;
@@ -218,8 +231,7 @@ export class Job {
     const isFirst = this.#firstTokenAt === undefined && tokens.length > 0;
     let gapMs: number | undefined;
     if (tokens.length > 0) {
-      this.#lastTokenAt = performance.now();
-      this.#firstTokenAt ??= this.#lastTokenAt;
+      this.#timeTokens(tokens.length);
       gapMs = this.#lastSampledAt === undefined ? undefined : sampledAt - this.#lastSampledAt;
       this.#lastSampledAt = sampledAt;
       this.#generated.push(...tokens);
@@ -227,6 +239,19 @@ export class Job {
     }
     this.observer.produced(text, tokens.length);
     return { isFirst, gapMs };
+  }
+
+  #timeTokens(count: number): void {
+    const now = performance.now();
+    if (this.#firstTokenAt === undefined) {
+      this.#readMs += now - this.#readingSince;
+      this.#firstTokenAt = now;
+    }
+    if (this.#lastTokenAt !== undefined) {
+      this.#decodeMs += now - this.#lastTokenAt;
+      this.#decodedTokens += count;
+    }
+    this.#lastTokenAt = now;
   }
 
   /** Asks the runner that works on it to end it. One that dies instead has done so, too. */
@@ -270,8 +295,10 @@ export class Job {
   }
 
   #leaveRunner(): void {
-    // The next runner has a clock of its own.
+    if (this.hasStarted && this.#firstTokenAt === undefined) this.#readMs += performance.now() - this.#readingSince;
+    // The next runner has a clock of its own, and reads everything before it goes on.
     this.#lastSampledAt = undefined;
+    this.#lastTokenAt = undefined;
     this.#servedMs = this.servedMs;
     this.#takenAt = undefined;
     this.#since = performance.now();
@@ -288,13 +315,13 @@ export class Job {
   #timings(): Timings {
     const startedAt = this.#startedAt ?? performance.now();
     const firstTokenAt = this.#firstTokenAt ?? startedAt;
-    const decodeSeconds = (this.#lastTokenAt - firstTokenAt) / 1_000;
+    const decodeSeconds = this.#decodeMs / 1_000;
     return {
       queue_ms: Math.round(this.queueMs),
       load_ms: Math.round(this.#loadMs),
       prefill_ms: Math.round(this.prefillMs),
       ttft_ms: Math.round(firstTokenAt - this.acceptedAt),
-      decode_tokens_per_second: decodeSeconds > 0 ? round((this.#generated.length - 1) / decodeSeconds) : 0,
+      decode_tokens_per_second: decodeSeconds > 0 ? round(this.#decodedTokens / decodeSeconds) : 0,
       interruptions: this.#crashes + this.#parkings,
     };
   }

@@ -1,6 +1,5 @@
 import type { PoolMeasurement } from "../health/metrics/pool-gauges.ts";
 import { LlamapodError } from "../protocol/errors.ts";
-import type { Memory } from "../protocol/runner.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import type { Job } from "./job.ts";
 import type { Estimates } from "./memory/estimates.ts";
@@ -66,17 +65,15 @@ export class ModelBoard {
     return { phase, doneBytes: Math.round(fraction * totalBytes), totalBytes };
   }
 
-  measure(waiting: readonly Job[], queueLimit: number, capacity: Memory, isGpuExpected: boolean): PoolMeasurement {
+  measure(waiting: readonly Job[], ofPool: Omit<PoolMeasurement, "waiting" | "models" | "runners">): PoolMeasurement {
     return {
+      ...ofPool,
       waiting: waiting.map(({ modelId, waitsFor }) => ({ modelId, reason: waitsFor })),
-      queueLimit,
       models: this.#models.entries.map((entry) => {
         const { id, state } = this.#status(entry);
         return { modelId: id, state, estimate: this.#estimates.get(entry) };
       }),
       runners: this.#residents.all.map((resident) => resident.measure()),
-      capacity,
-      isGpuExpected,
     };
   }
 

@@ -24,7 +24,8 @@ import { Spares } from "./spares.ts";
 import { Waiting, type WaitingSettings } from "./waiting.ts";
 
 export interface PoolSettings extends EstimateSettings, CapacitySettings, ResidencySettings, WaitingSettings {
-  readonly gpu: "auto" | "off" | "required";
+  /** A GPU is to compute. */
+  readonly isGpuExpected: boolean;
   /** Loaded at the start, while there is room. */
   readonly preload: readonly string[];
   /** Loaded at the start, and never made to leave. */
@@ -53,6 +54,8 @@ export class Pool {
   /** Something has happened while what happened before was being settled. */
   #isUnsettled = false;
   #wakeTimer: NodeJS.Timeout | undefined;
+  /** As a runner has seen them last. */
+  #gpus: VideoMemory = { gpus: 0, free: 0 };
   /** `draining`: what was accepted is still answered, nothing new is. */
   #phase: "open" | "draining" | "closed" = "open";
 
@@ -73,7 +76,12 @@ export class Pool {
     this.#operator = new Operator(this.#residents, this.#waiting.queue, this.#keeping, metrics, log, this.#loadEvents());
     this.#board = new ModelBoard(catalogue, this.#residents, this.#estimates, this.#loads, this.#operator);
     metrics.observePool(() =>
-      this.#board.measure(this.#waiting.queue.jobs, settings.maxQueue, this.#readCapacity(), settings.gpu === "required"),
+      this.#board.measure(this.#waiting.queue.jobs, {
+        queueLimit: settings.maxQueue,
+        capacity: this.#readCapacity(),
+        isGpuExpected: settings.isGpuExpected,
+        gpus: this.#gpus,
+      }),
     );
   }
 
@@ -158,7 +166,7 @@ export class Pool {
       return;
     }
     this.#waiting.queue.remove(waiting);
-    this.#metrics.requests.cancelled("queued", 0);
+    this.#metrics.requests.cancelled(waiting.waitsFor === "loading" ? "load" : "queued", 0);
     waiting.end({ outcome: "finished", id, reason: "cancelled" });
     this.#settle();
   }
@@ -262,6 +270,7 @@ export class Pool {
   }
 
   #sawVideoMemory(seen: VideoMemory): void {
+    this.#gpus = seen;
     const held = this.#residents.heldVideoMemory;
     if (held !== undefined) this.#capacity.sawVideoMemory(seen, held, this.#spares.open);
   }

@@ -149,7 +149,8 @@ export class Resident {
     this.#idleSince = performance.now();
     if (job.hasStarted) {
       const { prompt_tokens: promptTokens, completion_tokens: generatedTokens } = job.usage;
-      this.#instruments.ended({ promptTokens, generatedTokens, decodeSeconds: job.decodeMs / 1_000 });
+      const { decodedTokens, decodeMs } = job;
+      this.#instruments.ended({ promptTokens, generatedTokens, decodedTokens, decodeSeconds: decodeMs / 1_000 });
     }
     if (job.isCancelled) this.#metrics.requests.cancelled(phase, job.cancelledForMs / 1_000);
     job.end(ended);

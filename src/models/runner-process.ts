@@ -1,5 +1,4 @@
 import { fork, type ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -16,6 +15,7 @@ import {
   type SlotStatistics,
   type StepEvent,
 } from "../protocol/runner.ts";
+import { hasGpuDevice, isGpuExpected } from "./gpu.ts";
 import { hasEnded, isLeaving, transition, type RunnerState } from "./runner-state.ts";
 
 export interface RunnerObserver {
@@ -327,5 +327,5 @@ function environment(gpu: PrepareCommand["gpu"]): NodeJS.ProcessEnv {
  * 124 instead of 675 tokens/s were measured on a tiny model. On a GPU more threads let slots sample in parallel.
  */
 function threadPoolSize(gpu: PrepareCommand["gpu"]): number {
-  return gpu !== "off" && existsSync("/dev/nvidiactl") ? 8 : 1;
+  return isGpuExpected(gpu, hasGpuDevice) ? 8 : 1;
 }

@@ -13,6 +13,8 @@ export const metricsContract: Readonly<Record<string, string>> = {
   llamapod_generations_parked_total: "counter model",
   llamapod_gpu_active: "gauge",
   llamapod_gpu_expected: "gauge",
+  llamapod_gpu_memory_free_bytes: "gauge",
+  llamapod_gpus: "gauge",
   llamapod_http_request_duration_seconds: "histogram code_class method route",
   llamapod_inter_token_latency_seconds: "histogram model",
   llamapod_kv_cache_used_ratio: "gauge model",

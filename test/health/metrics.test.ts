@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { getLlama } from "node-llama-cpp";
@@ -141,6 +142,26 @@ describe("metrics", () => {
     );
     assert.equal(sample(scraped, "llamapod_rate_limited_total", { code: "overloaded" }), 1);
     assert.equal(sample(scraped, "llamapod_queue_limit"), 1);
+  });
+
+  test("answers and the errors that a rule counts are counted from 0 on, for a model that nobody has asked yet too", async () => {
+    const recording = new URL("../../../deploy/podman/monitoring/rules/recording.yml", import.meta.url);
+    const [, codes] = /llamapod_request_errors_total\{code=~"([^"]*)"/.exec(readFileSync(recording, "utf8")) ?? [];
+    const counters = [
+      ...(codes ?? assert.fail("there is no such rule"))
+        .split("|")
+        .map((code) => `llamapod_request_errors_total{model="gpt2",code="${code}"} 0\n`),
+      ...["ok", "error"].flatMap((outcome) =>
+        ['endpoint="stream",transport="ws"', 'endpoint="responses",transport="sse"'].map(
+          (door) => `llamapod_requests_total{model="gpt2",${door},outcome="${outcome}"} 0\n`,
+        ),
+      ),
+    ];
+    const text = await (await fetch(`${service.url}/metrics`)).text();
+    assert.deepEqual(
+      counters.filter((counter) => !text.includes(counter)),
+      [],
+    );
   });
 
   test("loads, switches and closes are counted from 0 on, so that the first one is an increase", async () => {

@@ -7,6 +7,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { errorCodes } from "../../src/protocol/errors.ts";
 import { startService, type RunningService } from "../support/service.ts";
+import { greedy, StreamClient } from "../support/stream-client.ts";
 import { readDashboard } from "./dashboard.ts";
 import { monitoring, Prometheus, skipWithoutPrometheus } from "./prometheus.ts";
 import { makeTraffic } from "./traffic.ts";
@@ -84,6 +85,23 @@ describe("monitoring", { skip: skipWithoutPrometheus }, () => {
     const mounted = Object.values(services).flatMap(({ volumes }) => volumes.filter((volume) => volume.startsWith("./")));
     assert.ok(mounted.length >= 4);
     for (const volume of mounted) assert.ok(existsSync(join(folder, volume.split(":")[0] ?? "")), volume);
+  });
+
+  test("the share of errors is 0 where only clients have made mistakes", async () => {
+    const [{ expr } = assert.fail("there is no such panel")] =
+      readDashboard().panels.find(({ type, title }) => type === "stat" && title === "Errors")?.targets ?? [];
+    using client = await StreamClient.connect(service.url);
+    let answered = await prometheus.query(expr);
+    for (let round = 0; answered.length === 0 && round < mostRounds; round++) {
+      await client.generate(greedy(`good-${round}`, 12));
+      client.send({ type: "generate", ...greedy(`bad-${round}`, 12), model: "none" });
+      await client.take("error", `bad-${round}`);
+      answered = await prometheus.query(expr);
+    }
+    assert.deepEqual(
+      answered.map(({ value: [, share] }) => share),
+      ["0"],
+    );
   });
 
   test("a real Prometheus has an answer to every panel and every recording rule", async () => {

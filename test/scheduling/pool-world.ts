@@ -46,7 +46,7 @@ const defaults: PoolSettings = {
   contextSize: 100,
   slots: 1,
   batchSize: 1,
-  gpu: "off",
+  isGpuExpected: false,
   memoryBudget: 2 ** 40,
   memoryReserve: 0,
   gpuMemoryReserve: 0,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PoolSettings } from "../../src/models/pool.ts";
+import { parseMetrics, sample } from "../support/metrics.ts";
 import { mebibyte, PoolWorld } from "./pool-world.ts";
 
 /** A machine with plenty of main memory, and a GPU that is none, of 6 MiB, on which all models are. */
@@ -65,6 +66,19 @@ test("a heartbeat while a model is loaded, whose part is neither free nor known 
   world.foreignVideoMemory = 4 * mebibyte;
   a.beat();
   assert.equal((await world.pool.forecast(world.entry("a"))).capacity.vram, 6 * mebibyte);
+});
+
+test("the metrics tell how many GPUs there are, and what is free on them, from one heartbeat to the next", async () => {
+  using world = await withGpu({ a: 2, b: 4 }, { gpuMemoryReserve: mebibyte / 2 });
+  const a = await world.serve("a");
+  world.ask("b");
+  (await world.runner("b")).beginLoading();
+  world.gpus = 2;
+  world.foreignVideoMemory = mebibyte;
+  a.beat();
+  const scraped = parseMetrics((await world.metrics.scrape("plain")).text);
+  assert.equal(sample(scraped, "llamapod_gpus"), 2);
+  assert.equal(sample(scraped, "llamapod_gpu_memory_free_bytes"), 3 * mebibyte);
 });
 
 test("a part of each GPU stays free", async () => {

@@ -43,9 +43,10 @@ export async function startService(
   families: readonly Family[] = ["llama"],
   flags: Readonly<Record<string, unknown>> = {},
   log: Logger = silent,
+  hasGpu?: () => boolean,
 ): Promise<RunningService> {
   const paths = await Promise.all(families.map(async (family) => [family, await tinyModel(family)] as const));
-  return serveFolder(await modelsFolder(Object.fromEntries(paths)), { model: families[0], ...flags }, log);
+  return serveFolder(await modelsFolder(Object.fromEntries(paths)), { model: families[0], ...flags }, log, hasGpu);
 }
 
 /** A real server on a free port, over a folder that is removed with it. */
@@ -53,6 +54,7 @@ export async function serveFolder(
   modelsDir: string,
   flags: Readonly<Record<string, unknown>>,
   log: Logger = silent,
+  hasGpu?: () => boolean,
 ): Promise<RunningService> {
   const config = loadConfig(
     undefined,
@@ -69,7 +71,7 @@ export async function serveFolder(
       ...flags,
     },
   );
-  const service = await Service.start(config, log);
+  const service = await Service.start(config, log, undefined, hasGpu);
   await isReady(service.url);
   return {
     url: service.url,

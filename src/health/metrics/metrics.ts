@@ -141,7 +141,10 @@ export class Metrics {
     const pool = this.#measurePool?.();
     if (pool !== undefined) {
       await this.#forgetOthers(pool);
-      for (const { modelId } of pool.models) this.models.known(modelId);
+      for (const { modelId } of pool.models) {
+        this.models.known(modelId);
+        this.requests.known(modelId);
+      }
     }
     const text = await expose(this.#make.registry, exposition);
     if (exposition === "openmetrics") return { contentType: this.#make.registry.contentType, text };

@@ -18,6 +18,15 @@ const loadFailures = ["refused", "crashed", "memory"] as const;
 /** Why a model was not loaded. */
 export type LoadFailure = (typeof loadFailures)[number];
 
+/** What became of a generation. */
+export interface EndedWork {
+  readonly promptTokens: number;
+  readonly generatedTokens: number;
+  /** Tokens that came after another one from the same runner, and how long they took. */
+  readonly decodedTokens: number;
+  readonly decodeSeconds: number;
+}
+
 /** What a runner tells of one model. Bound to its label once, because a token is told of here. */
 export interface RunnerMetrics {
   /** A generation has got its slot. */
@@ -28,7 +37,7 @@ export interface RunnerMetrics {
   /** Between two tokens, on the runner's own clock. */
   interToken(seconds: number): void;
   /** It has ended. */
-  ended(work: { readonly promptTokens: number; readonly generatedTokens: number; readonly decodeSeconds: number }): void;
+  ended(work: EndedWork): void;
   /** Prompt tokens that have been computed. */
   read(tokens: number): void;
 }
@@ -61,8 +70,16 @@ export class ModelMetrics {
     const counter = (name: string, help: string): Counter<"model"> => make.counter(name, help, "model");
     this.#models = models;
     this.#queueSeconds = histogram("llamapod_request_queue_seconds", "From request to slot, loading excluded.", buckets.wait);
-    this.#prefillSeconds = histogram("llamapod_request_prefill_seconds", "From slot to first token.", buckets.wait);
-    this.#decodeSeconds = histogram("llamapod_request_decode_seconds", "From first to last token.", buckets.wait);
+    this.#prefillSeconds = histogram(
+      "llamapod_request_prefill_seconds",
+      "From slot to first token, without what lies between two runners.",
+      buckets.wait,
+    );
+    this.#decodeSeconds = histogram(
+      "llamapod_request_decode_seconds",
+      "From first to last token, without what lies between two runners.",
+      buckets.wait,
+    );
     this.#interTokenSeconds = histogram(
       "llamapod_inter_token_latency_seconds",
       "Between two tokens of one generation, measured in the runner.",
@@ -153,9 +170,9 @@ export class ModelMetrics {
       ended: (work) => {
         promptSize.observe(work.promptTokens);
         answerSize.observe(work.generatedTokens);
-        if (work.generatedTokens < 2) return;
+        if (work.decodedTokens === 0) return;
         decode.observe(work.decodeSeconds);
-        perToken.observe(work.decodeSeconds / (work.generatedTokens - 1));
+        perToken.observe(work.decodeSeconds / work.decodedTokens);
       },
       read: (tokens) => {
         prefilledTokens.inc(tokens);

@@ -1,4 +1,4 @@
-import type { Memory } from "../../protocol/runner.ts";
+import type { Memory, VideoMemory } from "../../protocol/runner.ts";
 import { modelState, type ModelState } from "../../protocol/stream.ts";
 import type { Instruments } from "./instruments.ts";
 import type { ModelLabels } from "./model-labels.ts";
@@ -23,8 +23,10 @@ export interface PoolMeasurement {
   }[];
   /** What all models together may take. */
   readonly capacity: Memory;
-  /** A GPU was asked for, not only hoped for. */
+  /** A GPU is to compute: it was demanded, or one is there. */
   readonly isGpuExpected: boolean;
+  /** As they were seen last: what other programs take is not free. */
+  readonly gpus: VideoMemory;
 }
 
 type RunnerMeasurement = PoolMeasurement["runners"][number];
@@ -98,8 +100,19 @@ export function observePool(make: Instruments, models: ModelLabels, measure: () 
       gauge.set({ kind: "vram" }, capacity.vram);
     },
   );
-  make.measured("llamapod_gpu_expected", "Whether the configuration demands a GPU: 1 or 0.", [], (gauge) => {
-    gauge.set(measure().isGpuExpected ? 1 : 0);
+  make.measured(
+    "llamapod_gpu_expected",
+    "Whether a GPU is to compute, as one is demanded, or there is one and the configuration allows it: 1 or 0.",
+    [],
+    (gauge) => {
+      gauge.set(measure().isGpuExpected ? 1 : 0);
+    },
+  );
+  make.measured("llamapod_gpus", "GPUs that runners can compute on.", [], (gauge) => {
+    gauge.set(measure().gpus.gpus);
+  });
+  make.measured("llamapod_gpu_memory_free_bytes", "Memory of all GPUs that no program takes.", [], (gauge) => {
+    gauge.set(measure().gpus.free);
   });
   make.measured("llamapod_gpu_active", "Whether a GPU computes any loaded model: 1 or 0.", [], (gauge) => {
     gauge.set(measure().runners.some(({ backend }) => backend !== undefined && backend !== "cpu") ? 1 : 0);

@@ -9,10 +9,17 @@ export interface Door {
   readonly transport: "ws" | "sse" | "http";
 }
 
+const transportsOf: Readonly<Record<Door["endpoint"], readonly Door["transport"][]>> = {
+  stream: ["ws"],
+  chat: ["sse", "http"],
+  completions: ["sse", "http"],
+  responses: ["ws", "sse", "http"],
+};
+
 export type Outcome = "ok" | "cancelled" | "error" | "rejected";
 
 /** In which phase of its life a generation was cancelled. */
-export type CancelledPhase = "queued" | "prefill" | "decode";
+export type CancelledPhase = "queued" | "load" | "prefill" | "decode";
 
 /** Errors that say nothing of the request: there was no room for it. */
 const rejections: ReadonlySet<ErrorCode> = new Set([
@@ -26,6 +33,15 @@ const rejections: ReadonlySet<ErrorCode> = new Set([
   "log_memory_full",
   "draining",
 ]);
+
+/** Errors that an operator can do something about, which the rules of monitoring count. */
+const faults = [
+  "internal",
+  "runner_crashed",
+  "model_load_failed",
+  "model_file_invalid",
+  "insufficient_memory",
+] as const satisfies ErrorCode[];
 
 /** What generations tell of themselves, seen from the client. */
 export class RequestMetrics {
@@ -88,6 +104,17 @@ export class RequestMetrics {
     );
     this.#expired = make.counter("llamapod_stream_expired_total", "Generations that were cancelled because nobody read them.");
     for (const outcome of ["ok", "expired", "not_found"]) this.#resumes.inc({ outcome }, 0);
+  }
+
+  /** It may be asked for. Errors that all come between two scrapes have a rate only if they are counted from 0 on. */
+  known(modelId: string): void {
+    const model = this.#models.at(modelId);
+    for (const [endpoint, transports] of Object.entries(transportsOf)) {
+      for (const transport of transports) {
+        for (const outcome of ["ok", "error"]) this.#ended.inc({ model, endpoint, transport, outcome }, 0);
+      }
+    }
+    for (const code of faults) this.#errors.inc({ model, code }, 0);
   }
 
   firstToken(
