@@ -45,7 +45,13 @@ export interface SilenceLimits {
  * Loading a driver can keep the event loop busy for a while, a full batch of a large model a slow processor for tens of
  * seconds, and reading the weights from a slow disk the load for minutes before llama.cpp tells of them.
  */
-export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000, stuck: 600_000, estimating: 60_000, computing: 300_000 };
+export const defaultSilence: SilenceLimits = {
+  loading: 60_000,
+  serving: 10_000,
+  stuck: 600_000,
+  estimating: 60_000,
+  computing: 300_000,
+};
 
 const silenceCheckMs = 1_000;
 
