@@ -85,15 +85,16 @@ test("a load that fails, or that the client does not wait for, has a span", asyn
   const hostile = basename(await hostileFile("unknown-architecture", folder), ".gguf");
   const service = await traced(collector, () => serveFolder(folder, { model: "llama" }));
   const refused = await complete(service.url, { model: hostile }, { traceparent });
-  assert.equal(refused.status, 503, await refused.text());
+  await refused.text();
   const cancelled = "e".repeat(32);
   using client = await StreamClient.connect(service.url, { headers: { traceparent: traceparent.replace(traceId, cancelled) } });
   client.send({ type: "generate", ...greedy("impatient", 4), model: "gpt2" });
   await client.take("queued", "impatient");
   client.send({ type: "cancel", id: "impatient" });
-  assert.equal((await client.take("done", "impatient")).finish_reason, "cancelled");
+  const done = await client.take("done", "impatient");
   await service[Symbol.asyncDispose]();
 
+  assert.deepEqual([refused.status, done.finish_reason], [503, "cancelled"]);
   for (const id of [traceId, cancelled]) {
     const spans = collector.spans.filter((span) => span.traceId === id);
     const [queue, load] = [named(spans, "queue"), named(spans, "load")];
@@ -126,12 +127,12 @@ for (const [what, interrupt] of Object.entries(interruptions)) {
     while (answer.tokens < 50) answer.apply(await client.takeWhere((message) => "first" in message));
     await interrupt(service.url);
     const done = await client.readTo(answer);
+    await service[Symbol.asyncDispose]();
     assert.equal(done.timings.interruptions, 1);
     assert.ok(
       client.received.every(({ type }) => type !== "queued"),
       "the client sees a pause",
     );
-    await service[Symbol.asyncDispose]();
 
     const spans = collector.spans.filter((span) => span.traceId === traceId);
     const generation = named(spans, "generation");
