@@ -53,10 +53,10 @@ describe("what doctor is told of a server without a container", () => {
   });
 
   test("settings that serve refuses, from the environment and from the file", async () => {
-    assert.match((await survey({ LLAMAPOD_PORT: "http" })).get("settings-problem") ?? "", /^port \(from the environment\)/);
+    assert.match((await survey({ LLAMAPOD_PORT: "http" })).get("settings-problem") ?? "", /^LLAMAPOD_PORT: must be /);
     const file = join(folder, "llamapod.yaml");
     await writeFile(file, "slots: many\n");
-    assert.match((await survey({}, file)).get("settings-problem") ?? "", /^slots \(from .*llamapod\.yaml\)/);
+    assert.match((await survey({}, file)).get("settings-problem") ?? "", /^slots in .*llamapod\.yaml: must be /);
   });
 
   test("a models folder that is made when it is needed, and one that cannot be", async () => {

@@ -171,7 +171,10 @@ const illnesses: Readonly<Record<string, Illness>> = {
   "settings.refused": {
     what: "settings that the server does not take",
     fix: /--print-config/,
-    make: command("node", node("22.1.0", { "settings-problem": "port (from the environment): is no number." })),
+    make: command(
+      "node",
+      node("22.1.0", { "settings-problem": 'LLAMAPOD_PORT: must be a whole number from 0 to 65535, not "http".' }),
+    ),
   },
   "settings.model": {
     what: "a model that is not here",
