@@ -11,6 +11,7 @@ import { Catalogue } from "./models/catalogue.ts";
 import { Pulls } from "./models/download/pulls.ts";
 import { hasGpuDevice, isGpuExpected } from "./models/gpu.ts";
 import { defaultSilence, RunnerProcess } from "./models/runner-process.ts";
+import type { RunnerUser } from "./models/runner.ts";
 import { modelSources } from "./models/sources.ts";
 import { Pool } from "./models/pool.ts";
 import { Authenticator } from "./server/auth/authenticator.ts";
@@ -83,15 +84,23 @@ export class Service {
     const catalogue = new Catalogue(modelSources(config), log);
     metrics.observeModelsYaml(() => catalogue.reading);
     await catalogue.scan();
-    const backend = { gpu: config.gpu, threads: config.threads };
     const silence = {
       ...defaultSilence,
       serving: config.silenceSeconds * 1_000,
       stuck: config.loadTimeoutSeconds * 1_000,
     };
     for (const name of [...config.preload, ...config.pinned]) await catalogue.find(name);
+    const startRunner = (user: RunnerUser) => {
+      const { gpu, threads } = config;
+      const runner = new RunnerProcess({ gpu, threads, logLevel: logLevels.current["llama.cpp"] }, log, user, silence);
+      const unwatch = logLevels.watch("llama.cpp", (logLevel) => {
+        runner.send({ type: "log_level", logLevel });
+      });
+      void runner.exited.then(unwatch);
+      return runner;
+    };
     const poolSettings = { ...config, isGpuExpected: isGpuExpected(config.gpu, hasGpu) };
-    const pool = new Pool(poolSettings, catalogue, metrics, log, (user) => new RunnerProcess(backend, log, user, silence));
+    const pool = new Pool(poolSettings, catalogue, metrics, log, startRunner);
     const pulls = new Pulls(catalogue, pool.operations, config.modelsDir, log);
     const generations = new Generations(pool, metrics, log, {
       prefixCache: config.prefixCache,

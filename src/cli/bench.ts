@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { Command } from "commander";
 import { chatCompletion } from "../protocol/openai-answers.ts";
 import { printJson, printTable } from "./output.ts";
@@ -9,9 +10,9 @@ const answerTokens = 64;
 /** Few enough for the smallest context. */
 const promptWords = 40;
 
-/** Different for each answer, so that no slot holds it already. */
-function prompt(answer: number): string {
-  return Array.from({ length: promptWords }, (_, index) => `${answer}-${index * 7919}`).join(" ");
+/** Different for each answer and each time from its first word on, so that no slot holds it already. */
+function prompt(): string {
+  return Array.from({ length: promptWords }, () => randomInt(100_000, 1_000_000)).join(" ");
 }
 
 export function benchCommand(): Command {
@@ -23,22 +24,22 @@ export function benchCommand(): Command {
   return command.action(async (model: string | undefined) => {
     const access = serverAccess(command);
     // The first one may have to load the model.
-    const ask = (answer: number, tokens: number) =>
+    const ask = (tokens: number) =>
       postJson(
         access,
         "v1/chat/completions",
         {
           ...(model !== undefined && { model }),
-          messages: [{ role: "user", content: prompt(answer) }],
+          messages: [{ role: "user", content: prompt() }],
           max_tokens: tokens,
           ignore_eos: true,
           temperature: 0,
         },
         chatCompletion,
       );
-    const { model: id } = await ask(0, 1);
+    const { model: id } = await ask(1);
     const runs: Measured[] = [];
-    for (let answer = 1; answer <= answers; answer++) runs.push(measured(await ask(answer, answerTokens)));
+    for (let answer = 1; answer <= answers; answer++) runs.push(measured(await ask(answerTokens)));
     const result = {
       model: id,
       prompt_tokens_per_second: median(runs.map((run) => run.reading)),

@@ -90,8 +90,12 @@ function fish(commands: Described): string {
     `complete -c llamapod -n __fish_use_subcommand -f -a ${name} -d '${quoted(description)}'`,
     ...flags.map((flag) => `complete -c llamapod -n '__fish_seen_subcommand_from ${name}' -l ${flag.slice(2)}`),
   ]);
-  const models = `complete -c llamapod -n '__fish_seen_subcommand_from ${[...takesModel].join(" ")}' -a "(${listIds.replaceAll("$", "\\$").replaceAll('"', '\\"')})"`;
-  return `# fish completion of llamapod\n${lines.join("\n")}\n${models}\ncomplete -c llamapod -n '__fish_seen_subcommand_from completion' -f -a '${shells.join(" ")}'\n`;
+  const ids = `-a "(${listIds.replaceAll("$", "\\$").replaceAll('"', '\\"')})"`;
+  // A file can be pulled, too; elsewhere those of the folder would hide the models.
+  const models = [...takesModel].map((name) => {
+    return `complete -c llamapod -n '__fish_seen_subcommand_from ${name}' ${name === "pull" ? "" : "-f "}${ids}`;
+  });
+  return `# fish completion of llamapod\n${[...lines, ...models].join("\n")}\ncomplete -c llamapod -n '__fish_seen_subcommand_from completion' -f -a '${shells.join(" ")}'\n`;
 }
 
 function quoted(text: string): string {

@@ -43,6 +43,7 @@ export function llamapodProgram(): Command {
   ];
   for (const command of commands) {
     program.addCommand(command.copyInheritedSettings(program));
+    command.showHelpAfterError(`(llamapod ${command.name()} --help lists what there is)`);
     // It is a script that runs without llamapod too: it has no settings, and exit codes of its own.
     if (command.name() !== "doctor") command.addHelpText("after", `${settingsHelp}\n${exitCodeHelp()}`);
   }

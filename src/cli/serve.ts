@@ -35,7 +35,15 @@ Examples:
 
 async function serve(config: Config): Promise<void> {
   const { log, close } = tryToOpenLog(config);
-  const service = await start(config, log);
+  let isExiting = false;
+  /** With every line written, the one that says why in particular. */
+  const exit = async (code: number) => {
+    if (isExiting) return;
+    isExiting = true;
+    await close();
+    process.exit(code);
+  };
+  const service = await start(config, log, exit);
   log.info({ url: service.url }, `chat page at ${service.url}/`);
   let stopping = false;
   const stop = (signal: string) => {
@@ -45,27 +53,24 @@ async function serve(config: Config): Promise<void> {
     }
     stopping = true;
     log.info({ signal }, "shutting down: answers under way may end, a second signal hurries");
-    service
-      .stop()
-      .then(close)
-      .then(
-        () => process.exit(0),
-        (err: unknown) => {
-          log.fatal({ err }, "shutting down failed");
-          process.exit(1);
-        },
-      );
+    service.stop().then(
+      () => exit(exitCodes.ok.code),
+      (err: unknown) => {
+        log.fatal({ err }, "shutting down failed");
+        return exit(exitCodes.failed.code);
+      },
+    );
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
 }
 
-async function start(config: Config, log: Logger): Promise<Service> {
+async function start(config: Config, log: Logger, exit: (code: number) => Promise<void>): Promise<Service> {
   try {
     return await Service.start(config, log, (cause) => {
       const need = config.gpu === "required" ? "has to have a GPU and " : "";
       log.fatal({ cause, gpu: config.gpu }, `the server ${need}cannot start: ${cause}`);
-      process.exit(exitCodes.startFailed.code);
+      void exit(exitCodes.startFailed.code);
     });
   } catch (thrown) {
     if (thrown instanceof LlamapodError) throw new CommandError("usage", thrown.message, thrown);

@@ -65,7 +65,7 @@ interface Opened {
 /** @throws {Error} where llama.cpp opens none */
 function open({ gpu, threads }: Config): Promise<Opened> {
   return new Promise((resolve, reject) => {
-    const runner = new RunnerProcess({ gpu, threads }, pino({ level: "silent" }), {
+    const runner = new RunnerProcess({ gpu, threads, logLevel: "error" }, pino({ level: "silent" }), {
       stateChanged: ({ state }) => {
         if (state.name === "prepared") resolve({ runner, ...state });
         else if (state.name === "failed") reject(new Error(state.cause));
@@ -123,7 +123,7 @@ async function tellMemory(config: Config, catalogue: Catalogue, { runner: first,
   }
   await runner.stop(stopGraceMs);
   const capacity = new Capacity(config);
-  capacity.sawVideoMemory(videoMemory, 0);
+  capacity.sawVideoMemory(videoMemory, 0, 1);
   const has = capacity.read([]);
   tell("models", fitting.join(", "));
   tell("needed-ram", needed.ram);

@@ -1,7 +1,5 @@
 import type { Logger } from "pino";
-import { logLevels } from "../protocol/runner.ts";
-
-export type Level = (typeof logLevels)[number];
+import { logLevels, type LogLevel } from "../protocol/runner.ts";
 
 /** What writes log lines: llama.cpp in the runners, and all the rest. */
 export const components = ["server", "llama.cpp"] as const;
@@ -13,7 +11,8 @@ export type Component = (typeof components)[number];
  * the binding `component: "llama.cpp"`, and its own children, follow that component's level.
  */
 export class LogLevels {
-  readonly #levels: Record<Component, Level>;
+  readonly #levels: Record<Component, LogLevel>;
+  readonly #watchers: Record<Component, Set<(level: LogLevel) => void>> = { server: new Set(), "llama.cpp": new Set() };
   readonly #loggers: Record<Component, Set<WeakRef<Logger>>> = { server: new Set(), "llama.cpp": new Set() };
   /** Every load makes loggers, for as long as the server runs: what refers to one goes with it. */
   readonly #gone = new FinalizationRegistry<WeakRef<Logger>>((reference) => {
@@ -21,22 +20,31 @@ export class LogLevels {
   });
 
   /** @param log whose level is the server's */
-  constructor(log: Logger, engineLevel: Level) {
+  constructor(log: Logger, engineLevel: LogLevel) {
     const server = logLevels.find((level) => level === log.level) ?? "fatal";
     this.#levels = { server, "llama.cpp": engineLevel };
     this.#follow(log, "server");
   }
 
-  get current(): Readonly<Record<Component, Level>> {
+  get current(): Readonly<Record<Component, LogLevel>> {
     return { ...this.#levels };
   }
 
-  set(component: Component, level: Level): void {
+  set(component: Component, level: LogLevel): void {
     this.#levels[component] = level;
     for (const reference of this.#loggers[component]) {
       const logger = reference.deref();
       if (logger !== undefined) logger.level = level;
     }
+    for (const watcher of this.#watchers[component]) watcher(level);
+  }
+
+  /** @param watcher told each new level @returns what ends that */
+  watch(component: Component, watcher: (level: LogLevel) => void): () => void {
+    this.#watchers[component].add(watcher);
+    return () => {
+      this.#watchers[component].delete(watcher);
+    };
   }
 
   #follow(log: Logger, component: Component): void {

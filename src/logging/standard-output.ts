@@ -10,7 +10,7 @@ const closingMs = 1000;
 
 export interface Output {
   readonly stream: DestinationStream;
-  /** Resolves when every line is written, or when nobody has read the rest for a second. */
+  /** What comes later is not written. Resolves when every line is, or when nobody has read the rest for a second. */
   readonly close: () => Promise<void>;
 }
 
@@ -36,10 +36,16 @@ export function standardOutput(): Output {
     }
   };
   tellOfDropped(stream);
+  let isClosed = false;
   return {
-    // Without `flushSync`, which pino calls for each fatal line, and which waits for the reader.
-    stream: { write: (line) => void stream.write(line) },
+    stream: {
+      // Without `flushSync`, which pino calls for each fatal line, and which waits for the reader.
+      write: (line) => {
+        if (!isClosed) stream.write(line);
+      },
+    },
     close: async () => {
+      isClosed = true;
       const closed = once(stream, "close", { signal: AbortSignal.timeout(closingMs) });
       stream.end();
       // What is left has no reader: without this, it would be written at exit, and waited for.

@@ -6,6 +6,9 @@ const longestDelayMs = 60_000;
 /** Failures in a row after which those who wait are told, instead of being kept waiting for one more try. */
 const toleratedFailures = 3;
 
+/** Failures in a row after which an answer that has begun is no longer kept for a better time, which is a minute then. */
+const hopelessFailures = 8;
+
 /** Why a model rests: it cannot be used at all, a runner did not get it loaded, or died while it served. */
 export type Mishap = "refused" | "start" | "death";
 
@@ -52,6 +55,10 @@ export class Backoff {
 
   get gaveUp(): boolean {
     return this.#failedStarts >= toleratedFailures;
+  }
+
+  get isHopeless(): boolean {
+    return this.#failedStarts >= hopelessFailures;
   }
 
   cancel(): void {

@@ -28,22 +28,31 @@ export interface JobRequest {
 
 export type QueueReason = "slot" | "loading" | "memory";
 
-/** A job has got its slot. Times are those of `performance.now()`. */
-export interface JobStart {
+/** A load that a job has waited for. Times are those of `performance.now()`. */
+export interface AwaitedLoad {
+  readonly loadedAt: number;
+  /** How long that took of its wait; 0 where it did not wait. */
+  readonly loadMs: number;
+}
+
+/** A job has got its slot. */
+export interface JobStart extends AwaitedLoad {
   readonly promptTokens: number;
   readonly cachedTokens: number;
-  /** When the model that it waited for was loaded, and how long that took of its wait; 0 where it did not wait. */
-  readonly loadedAt: number;
-  readonly loadMs: number;
 }
 
 /** Who is told how a job fares. After `finished` or `failed` nothing more is said. */
 export interface JobObserver {
   /** Said at first, and again if another model has become the active one before the job started. */
   assigned(modelId: string): void;
+  /** Whenever one of them has changed, also while it is interrupted. */
   queued(position: number, reason: QueueReason): void;
   started(start: JobStart): void;
   produced(text: string, tokens: number): void;
+  /** It has started, its runner is gone, and it waits for the next one. */
+  interrupted(): void;
+  /** The next one works on it. */
+  resumed(load: AwaitedLoad): void;
   finished(reason: FinishReason, usage: Usage, timings: Timings): void;
   failed(error: LlamapodError): void;
 }
@@ -69,6 +78,7 @@ export class Job {
   #probation = 0;
   #isPrimeSuspect = false;
   #parkings = 0;
+  #isInterrupted = false;
   #cancelledAt: number | undefined;
   #promptTokens = 0;
   #cachedTokens = 0;
@@ -168,7 +178,7 @@ export class Job {
   queuedAt(position: number, reason: QueueReason): void {
     this.#waitsFor = reason;
     const place = `${position} ${reason}`;
-    if (this.hasStarted || place === this.#lastQueued) return;
+    if (place === this.#lastQueued) return;
     this.#lastQueued = place;
     this.observer.queued(position, reason);
   }
@@ -204,6 +214,13 @@ export class Job {
     this.#promptTokens = start.promptTokens;
     this.#cachedTokens = start.cachedTokens;
     this.observer.started(start);
+  }
+
+  /** The runner has found a slot for it, and it had started in an earlier one. */
+  resume(load: AwaitedLoad): void {
+    if (!this.#isInterrupted) return;
+    this.#isInterrupted = false;
+    this.observer.resumed(load);
   }
 
   /**
@@ -258,13 +275,23 @@ export class Job {
     this.#crashes++;
     this.#probation = probationTokens * this.#crashes;
     this.#leaveRunner();
-    return !wasAlone || this.#crashes <= toleratedCrashes;
+    const goesOn = !wasAlone || this.#crashes <= toleratedCrashes;
+    if (goesOn) this.#waitAgain();
+    return goesOn;
   }
 
   /** Its runner has made room, and it goes on in another one. */
   parked(): void {
     this.#parkings++;
     this.#leaveRunner();
+    this.#waitAgain();
+  }
+
+  #waitAgain(): void {
+    this.#lastQueued = "";
+    if (!this.hasStarted || this.#isInterrupted) return;
+    this.#isInterrupted = true;
+    this.observer.interrupted();
   }
 
   #leaveRunner(): void {

@@ -18,6 +18,8 @@ export interface LoadsUser {
   failed(modelId: string, error: LlamapodError): void;
   /** It has been tried often enough, or cannot be loaded at all. */
   gaveUp(modelId: string, error: LlamapodError): void;
+  /** There is no room for it now. It is tried again for a while, for the sake of answers that have begun. */
+  isShort(modelId: string, error: LlamapodError): void;
   /** A model's state is another one. */
   changed(modelId: string): void;
   /** Something that was not possible may be so now. */
@@ -121,8 +123,9 @@ export class Loads {
     this.#log.error({ model: modelId, missing }, "model does not fit into memory");
     this.#metrics.models.notLoaded(modelId, "memory");
     const error = doesNotFit(modelId, missing);
-    this.#rest(modelId, error, "refused");
-    this.#user.gaveUp(modelId, error);
+    const { isHopeless } = this.#rest(modelId, error, "refused");
+    if (isHopeless) this.#user.gaveUp(modelId, error);
+    else this.#user.isShort(modelId, error);
     this.#user.changed(modelId);
   }
 

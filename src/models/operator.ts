@@ -150,6 +150,7 @@ export class Operator {
         for (const job of this.#queue.jobs) if (job.isMovable && job.modelId === move.from) job.moveTo(move.to);
         break;
       case "called-off":
+        this.#reopen();
         move.wish.cancelled();
         this.#user.changed(move.wish.modelId);
         break;
@@ -158,11 +159,17 @@ export class Operator {
         move.wish.done();
         break;
       case "failed":
+        this.#reopen();
         if (move.wish.kind === "switch") this.#switchFailed(move.wish, move.error);
         move.wish.failed(move.error);
         this.#user.changed(move.wish.modelId);
         break;
     }
+  }
+
+  /** Who made room for what has come to nothing has its time again, and makes room for what waits when that is over. */
+  #reopen(): void {
+    for (const resident of this.#residents.all) resident.closedAt = undefined;
   }
 
   #switchFailed({ modelId }: Operation, { message }: LlamapodError): void {

@@ -107,11 +107,18 @@ function roomForTheNext(view: PlanView): Room {
     } else if (missing !== undefined) {
       decisions.push({ type: "refuse", modelId, missing });
     } else if (demanded.has(modelId)) {
-      next ??= { modelId, memory, victims: enough(full, leavingOf(view), candidates(view, modelId), memory) };
+      next ??= { modelId, memory, victims: victimsOf(full, modelId, memory) };
     }
   }
   const room = next === undefined ? nobody : makeRoom(view, started, next);
   return { ...room, decisions: [...decisions, ...room.decisions] };
+}
+
+/** Those that may go now, or else those that can be expected to go some time. */
+function victimsOf(view: PlanView, modelId: string, memory: Memory): readonly RunnerView[] | undefined {
+  const leaving = leavingOf(view);
+  const evictable = view.runners.filter(({ phase, isPinned }) => phase !== "leaving" && !isPinned);
+  return enough(view, leaving, candidates(view, modelId), memory) ?? enough(view, leaving, evictable, memory);
 }
 
 const nobody: Room = { decisions: [], close: new Set(), stop: [], wakeAt: Infinity };
@@ -155,7 +162,8 @@ function makeRoom(view: PlanView, started: readonly RunnerView[], { modelId, mem
   // What is on its way out may be all it takes.
   if (hasRoom(full, leaving, memory)) return nobody;
   const able = candidates(view, modelId);
-  const mayGoAt = (runner: RunnerView) => (modelId === view.request?.modelId ? 0 : endOfResidency(view, runner));
+  const isSwitch = view.request?.kind === "switch" && view.request.modelId === modelId;
+  const mayGoAt = (runner: RunnerView) => (isSwitch ? 0 : endOfResidency(view, runner));
   const ready = able.filter((runner) => mayGoAt(runner) <= view.now);
   const victims = enough(full, leaving, ready, memory);
   if (victims === undefined) {
@@ -165,7 +173,6 @@ function makeRoom(view: PlanView, started: readonly RunnerView[], { modelId, mem
     return { ...nobody, wakeAt: Math.min(Infinity, ...times.filter((time) => time > view.now)) };
   }
   const close = new Set(victims.map((victim) => victim.modelId));
-  const isSwitch = modelId === view.request?.modelId;
   const deadlines = victims.map(({ runningJobs, isReading, readUntil, closedAt = view.now }) => {
     if (runningJobs === 0) return 0;
     if (isSwitch) return closedAt + view.limits.parkAfterMs;
@@ -217,10 +224,12 @@ function dispatches(view: PlanView, closed: ReadonlySet<string>): Decision[] {
   });
 }
 
-/** Loads that nobody waits for any more. */
+/** Loads that nobody waits for any more, or that are to end all the same. */
 function abandoned(view: PlanView): string[] {
   const wanted = new Set([...demandedModels(view), ...view.kept]);
-  return view.runners.filter(({ phase, modelId }) => phase === "loading" && !wanted.has(modelId)).map(({ modelId }) => modelId);
+  return view.runners
+    .filter(({ phase, modelId, isUnloading }) => phase === "loading" && (isUnloading || !wanted.has(modelId)))
+    .map(({ modelId }) => modelId);
 }
 
 function idleTooLong(view: PlanView): string[] {
@@ -255,7 +264,8 @@ function isBusy(view: PlanView, { modelId, runningJobs }: RunnerView): boolean {
 function endOfResidency(view: PlanView, runner: RunnerView): number {
   if (runner.closedAt !== undefined) return 0;
   const end = runner.readyAt + Math.max(view.limits.minResidencyMs, runner.loadMs);
-  if (!runner.hasWorked || isBusy(view, runner)) return end;
+  if (isBusy(view, runner)) return end;
+  if (!runner.hasWorked) return runner.readyAt + view.limits.minResidencyMs;
   return runner.isSoonAskedAgain ? Math.min(end, runner.idleSince + soonMs) : 0;
 }
 

@@ -7,7 +7,7 @@ import { cannotBeLoaded, crashed, draining, nobodyIdle } from "./failures.ts";
 import { Job, type JobObserver, type JobRequest } from "./job.ts";
 import { Keeping } from "./keeping.ts";
 import { Loads, type LoadsUser, type Models } from "./loads.ts";
-import { Capacity, spareBytes, type CapacitySettings } from "./memory/capacity.ts";
+import { Capacity, type CapacitySettings } from "./memory/capacity.ts";
 import { Estimates, type EstimateSettings } from "./memory/estimates.ts";
 import { add, fits } from "./memory/memory.ts";
 import { ModelBoard, type ModelListener } from "./model-board.ts";
@@ -196,6 +196,13 @@ export class Pool {
     return { forecast: forecast(view, entry.id, needed), needed, capacity: view.capacity, taken };
   }
 
+  /** Of each model of which it is known what it takes: whether there is room for it, if others make some. */
+  get fitting(): ReadonlyMap<string, boolean> {
+    // The capacity is read once.
+    const view = { ...this.#view() };
+    return new Map([...view.estimates].map(([id, memory]) => [id, forecast(view, id, memory).outcome !== "short"]));
+  }
+
   /** Takes no more jobs. Running and waiting ones go on until `close`. */
   drain(): void {
     this.#phase = "draining";
@@ -255,7 +262,7 @@ export class Pool {
   }
 
   #isRoomForSpare(): boolean {
-    return fits(add(this.#residents.memory, { ram: spareBytes, vram: 0 }), this.#readCapacity());
+    return fits(add(this.#residents.memory, this.#capacity.spare), this.#readCapacity());
   }
 
   #readCapacity(): Memory {
@@ -265,7 +272,7 @@ export class Pool {
   #sawVideoMemory(seen: VideoMemory): void {
     this.#gpus = seen;
     const held = this.#residents.heldVideoMemory;
-    if (held !== undefined) this.#capacity.sawVideoMemory(seen, held);
+    if (held !== undefined) this.#capacity.sawVideoMemory(seen, held, this.#spares.open);
   }
 
   #view(): PlanView {
@@ -363,7 +370,10 @@ export class Pool {
         this.#operator.failed(modelId, error);
       },
       gaveUp: (modelId, error) => {
-        this.#fail(modelId, error);
+        this.#fail(modelId, error, () => true);
+      },
+      isShort: (modelId, error) => {
+        this.#fail(modelId, error, (job) => !job.hasStarted);
       },
       changed: (modelId) => {
         this.#board.announce(modelId);
@@ -384,11 +394,12 @@ export class Pool {
     else this.#loads.notLoaded(id, error, refused ? "refused" : "start");
   }
 
-  /** Fails everything that waits for a model. */
-  #fail(modelId: string, error: LlamapodError): void {
+  /** Fails what waits for a model: the operator, and the jobs that match. */
+  #fail(modelId: string, error: LlamapodError, matches: (job: Job) => boolean): void {
     this.#keeping.settled(modelId);
     this.#operator.failed(modelId, error);
-    for (const job of this.#waiting.queue.takeWhere((waiting) => waiting.modelId === modelId)) job.observer.failed(error);
+    const failed = this.#waiting.queue.takeWhere((waiting) => waiting.modelId === modelId && matches(waiting));
+    for (const job of failed) job.observer.failed(error);
   }
 
   #wakeAt(time: number): void {

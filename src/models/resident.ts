@@ -119,9 +119,14 @@ export class Resident {
 
   #started({ id, promptTokens, cachedTokens }: StepEvent["started"][number]): void {
     const job = this.#jobs.get(id);
-    if (job === undefined || job.hasStarted) return;
+    if (job === undefined) return;
     const loadedAt = this.#readyAt ?? 0;
-    const loadMs = Math.max(0, loadedAt - Math.max(job.acceptedAt, this.startedAt));
+    const waitedSince = job.hasStarted ? job.since : job.acceptedAt;
+    const loadMs = Math.max(0, loadedAt - Math.max(waitedSince, this.startedAt));
+    if (job.hasStarted) {
+      job.resume({ loadedAt, loadMs });
+      return;
+    }
     job.start({ promptTokens, cachedTokens, loadedAt, loadMs });
     this.#instruments.started(job.queueMs / 1_000, promptTokens, cachedTokens);
   }

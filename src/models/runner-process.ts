@@ -33,8 +33,10 @@ const heapMegabytes = 768;
 export interface SilenceLimits {
   readonly loading: number;
   readonly serving: number;
-  /** How long it may say only that it lives, and get no further with a load or an estimate. */
+  /** How long it may say only that it lives, and get no further with a load. */
   readonly stuck: number;
+  /** The same with an estimate, which reads nothing but the start of the file. */
+  readonly estimating: number;
   /** How long it may say only that it computes one and the same batch. */
   readonly computing: number;
 }
@@ -43,9 +45,12 @@ export interface SilenceLimits {
  * Loading a driver can keep the event loop busy for a while, a full batch of a large model a slow processor for tens of
  * seconds, and reading the weights from a slow disk the load for minutes before llama.cpp tells of them.
  */
-export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000, stuck: 600_000, computing: 300_000 };
+export const defaultSilence: SilenceLimits = { loading: 60_000, serving: 10_000, stuck: 600_000, estimating: 60_000, computing: 300_000 };
 
 const silenceCheckMs = 1_000;
+
+/** As Node.js, llama.cpp and drivers say it. */
+const outOfMemory = /out of memory|insufficient memory|(failed|unable) to allocate|cannot allocate|bad_alloc/i;
 
 /** Lines of stderr that are kept to explain a death. */
 const keptLines = 12;
@@ -110,8 +115,8 @@ export class RunnerProcess {
     this.#child.on("error", (error) => {
       this.#lastLines.push(error.message);
     });
-    this.#captureLines(this.#child.stdout);
-    this.#captureLines(this.#child.stderr);
+    this.#captureLines("stdout", this.#child.stdout);
+    this.#captureLines("stderr", this.#child.stderr);
     this.#watchdog = setInterval(() => {
       this.#checkSilence();
     }, silenceCheckMs);
@@ -244,24 +249,25 @@ export class RunnerProcess {
 
   #end(code: number | null, signal: NodeJS.Signals | null): void {
     const expected = isLeaving(this.#state);
-    const refused = this.#refusal !== undefined;
     const exit = this.#exitReason(signal);
+    const refused = exit === "refused";
     this.#enter(expected ? { name: "stopped" } : { name: "failed", cause: this.#causeOfDeath(code, signal), refused, exit });
     this.#onUnloaded();
     this.#onEstimated(undefined);
   }
 
   #exitReason(signal: NodeJS.Signals | null): ExitReason {
-    if (this.#refusal !== undefined) return "refused";
     if (this.#hungAt !== undefined) return "silence";
-    if (this.#lastLines.some((line) => /out of memory/i.test(line))) return "memory";
+    // With more room the same model may be loaded: it is not to be given up for that.
+    if ([...this.#lastLines, this.#refusal ?? ""].some((line) => outOfMemory.test(line))) return "memory";
+    if (this.#refusal !== undefined) return "refused";
     return signal === null ? "crash" : "signal";
   }
 
   #causeOfDeath(code: number | null, signal: NodeJS.Signals | null): string {
     if (this.#refusal !== undefined) return this.#refusal;
     if (this.#hungAt === "loading")
-      return `the runner got no further while ${this.#state.name} for ${this.#silence.stuck / 1_000} s and was killed`;
+      return `the runner got no further while ${this.#state.name} for ${this.#stuckLimitMs / 1_000} s and was killed`;
     if (this.#hungAt !== undefined) return `the runner stopped ${this.#hungAt} while ${this.#state.name} and was killed`;
     const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
     return [`the runner ${how} while ${this.#state.name}`, ...this.#lastLines].join("; ");
@@ -279,7 +285,11 @@ export class RunnerProcess {
     const isReady = this.#state.name === "ready";
     const limitMs = isReady ? this.#silence.serving : this.#silence.loading;
     if (++this.#silentChecks * silenceCheckMs > limitMs) this.#hung("answering");
-    else if (!isReady && ++this.#stuckChecks * silenceCheckMs > this.#silence.stuck) this.#hung("loading");
+    else if (!isReady && ++this.#stuckChecks * silenceCheckMs > this.#stuckLimitMs) this.#hung("loading");
+  }
+
+  get #stuckLimitMs(): number {
+    return this.#state.name === "prepared" ? this.#silence.estimating : this.#silence.stuck;
   }
 
   #hung(at: "answering" | "loading" | "computing"): void {
@@ -287,13 +297,13 @@ export class RunnerProcess {
     this.kill();
   }
 
-  #captureLines(stream: Readable | null): void {
-    if (stream === null) return;
-    createInterface({ input: stream }).on("line", (line) => {
+  #captureLines(stream: "stdout" | "stderr", input: Readable | null): void {
+    if (input === null) return;
+    createInterface({ input }).on("line", (line) => {
       if (line.trim() === "") return;
       this.#lastLines.push(line);
       if (this.#lastLines.length > keptLines) this.#lastLines.shift();
-      this.#log.warn({ stream: "stderr" }, line);
+      this.#log.warn({ stream }, line);
     });
   }
 }

@@ -32,6 +32,11 @@ export class Spares {
     this.#onVideoMemory = onVideoMemory;
   }
 
+  /** How many have opened the backend, those that estimate included. */
+  get open(): number {
+    return [...this.#standingBy, ...this.#estimators].filter(({ state }) => state.name === "prepared").length;
+  }
+
   /** Process ids of those that stand by. */
   get pids(): number[] {
     return this.#standingBy.flatMap(({ pid }) => pid ?? []);

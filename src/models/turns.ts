@@ -14,7 +14,10 @@ interface Asked {
 /** By the operator, and then by what waits, in the order of their turns. */
 export function demandedModels(view: PlanView): Set<string> {
   const models = askedModels(view).map(({ modelId }) => modelId);
-  return new Set(view.request === undefined ? models : [view.request.modelId, ...models]);
+  if (view.request === undefined) return new Set(models);
+  const { kind, modelId } = view.request;
+  // A load that others wait for, too, has their turn.
+  return new Set(kind === "load" && models.includes(modelId) ? models : [modelId, ...models]);
 }
 
 /** Models that are to be served before the given one. */

@@ -2,6 +2,7 @@ import { LlamapodError } from "../protocol/errors.ts";
 import type { Job, QueueReason } from "./job.ts";
 import { Queue } from "./queue.ts";
 import type { Resident } from "./resident.ts";
+import { isLeaving } from "./runner-state.ts";
 
 export interface WaitingSettings {
   readonly slots: number;
@@ -38,10 +39,14 @@ export class Waiting {
       const message = `${maxQueue} requests are waiting already, which is the limit.`;
       throw new LlamapodError("overloaded", message, { retryAfterMs: this.#passMs(this.queue.jobs, residents) });
     }
-    const own = this.queue.jobs.filter(({ request }) => request.client === client);
-    if (own.length < maxQueuePerClient) return;
-    const message = `${own.length} of your requests are waiting already, which is your share of the queue. Wait for one of them to begin.`;
-    throw new LlamapodError("queue_share_exceeded", message, { retryAfterMs: this.#passMs(own, residents) });
+    const isOwn = ({ request }: Job): boolean => request.client === client;
+    const own = this.queue.jobs.filter(isOwn).length;
+    if (own < maxQueuePerClient) return;
+    const running = residents.flatMap(({ jobs }) => jobs);
+    const inOrder = this.queue.inOrder(running, performance.now());
+    const untilFirst = inOrder.slice(0, inOrder.findIndex(isOwn) + 1);
+    const message = `${own} of your requests are waiting already, which is your share of the queue. Wait for one of them to begin.`;
+    throw new LlamapodError("queue_share_exceeded", message, { retryAfterMs: this.#passMs(untilFirst, residents) });
   }
 
   /** A job has ended: so long do they take. One that was refused, or was cancelled before it had anything, says nothing of that. */
@@ -94,7 +99,8 @@ function isServing(residents: readonly Resident[], modelId: string): boolean {
 
 function reasonToWait({ modelId }: Job, residents: readonly Resident[], mayStart: (modelId: string) => boolean): QueueReason {
   const own = residents.find(({ entry }) => entry.id === modelId);
-  if (own?.runner.state.name === "ready") return own.closedAt === undefined ? "slot" : "memory";
-  const isSomebodyInTheWay = residents.some(({ runner: { state } }) => state.name === "ready");
-  return own === undefined && isSomebodyInTheWay && mayStart(modelId) ? "memory" : "loading";
+  if (own === undefined) return residents.length > 0 && mayStart(modelId) ? "memory" : "loading";
+  const { state } = own.runner;
+  if (state.name === "ready") return own.closedAt === undefined ? "slot" : "memory";
+  return isLeaving(state) ? "memory" : "loading";
 }

@@ -18,6 +18,8 @@ export const modelObject = z.object({
   built_in: z.boolean(),
   /** Null until it has been estimated. */
   memory_estimate_bytes: bytes.nullable(),
+  /** Whether there is memory for it, if others make room; null until it has been estimated. */
+  fits: z.boolean().nullable(),
   /** Of a load, 0 to 1. */
   progress: z.number().min(0).max(1).optional(),
   reason: z.string().optional(),

@@ -9,7 +9,14 @@ const token = z.int().min(0);
 
 export const gpuModes = ["auto", "off", "required"] as const;
 
-const backendFields = { gpu: z.enum(gpuModes), threads: z.int().min(1) };
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
+
+const backendFields = {
+  gpu: z.enum(gpuModes),
+  threads: z.int().min(1),
+  /** From which level on llama.cpp's own lines are wanted. Errors come in any case: they explain why a load failed. */
+  logLevel: z.enum(logLevels),
+};
 
 /** What decides how much memory a model takes. */
 const shapeFields = {
@@ -65,6 +72,9 @@ const generateCommand = z.strictObject({
   generated: z.array(token),
 });
 
+/** From which level on llama.cpp's own lines are wanted from now on. */
+const logLevelCommand = z.strictObject({ type: z.literal("log_level"), logLevel: z.enum(logLevels) });
+
 /** Gives the model up. The runner is `prepared` again after that, or exits where memory stayed behind. */
 const unloadCommand = z.strictObject({ type: z.literal("unload") });
 
@@ -74,6 +84,7 @@ export const runnerCommand = z.discriminatedUnion("type", [
   loadCommand,
   generateCommand,
   z.strictObject({ type: z.literal("cancel"), id: z.string() }),
+  logLevelCommand,
   unloadCommand,
   z.strictObject({ type: z.literal("stop") }),
 ]);
@@ -128,8 +139,6 @@ export const loadedModel = z.strictObject({
   template: z.string(),
 });
 
-export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
-
 export const runnerEvent = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("prepared"),
@@ -172,6 +181,7 @@ export const runnerEvent = z.discriminatedUnion("type", [
   }),
 ]);
 
+export type LogLevel = (typeof logLevels)[number];
 export type PrepareCommand = z.output<typeof prepareCommand>;
 export type EstimateCommand = z.output<typeof estimateCommand>;
 export type LoadCommand = z.output<typeof loadCommand>;

@@ -3,7 +3,7 @@ import type { Metrics } from "../health/metrics/metrics.ts";
 import type { Exemplar } from "../health/metrics/instruments.ts";
 import type { Door } from "../health/metrics/request-metrics.ts";
 import type { Span } from "../health/tracing/span.ts";
-import type { JobObserver, JobStart, QueueReason } from "../models/job.ts";
+import type { AwaitedLoad, JobObserver, JobStart, QueueReason } from "../models/job.ts";
 import { GenerationTrace } from "./generation-trace.ts";
 import { describeError, LlamapodError, type ErrorCode } from "../protocol/errors.ts";
 import type { FinishReason } from "../protocol/request.ts";
@@ -162,6 +162,9 @@ export class Generation implements JobObserver {
   }
 
   queued(position: number, reason: QueueReason): void {
+    this.#trace.queued(reason);
+    // Of an interruption readers see a pause.
+    if (this.#state !== "queued") return;
     this.#lastQueued = { type: "queued", id: this.id, position, reason };
     for (const subscriber of this.#subscribers) subscriber.queued(this.#lastQueued);
   }
@@ -177,9 +180,9 @@ export class Generation implements JobObserver {
 
   produced(text: string, tokens: number): void {
     if (this.hasEnded) return;
+    if (tokens > 0) this.#trace.produced();
     if (tokens > 0 && !this.#firstTokenSeen) {
       this.#firstTokenSeen = true;
-      this.#trace.firstToken(performance.now());
       const { transport } = this.origin;
       this.#metrics.requests.firstToken(this.#modelId, transport, this.#isCold, this.#elapsedSeconds(), this.#exemplar());
     }
@@ -201,6 +204,14 @@ export class Generation implements JobObserver {
     const t = Math.round(performance.now() - this.#startedAt);
     this.#append({ type: "delta", n: this.#silentTokens, t, text, ...(calls.length > 0 && { tool_calls: calls }) });
     this.#silentTokens = 0;
+  }
+
+  interrupted(): void {
+    this.#trace.interrupted();
+  }
+
+  resumed(load: AwaitedLoad): void {
+    this.#trace.resumed(load);
   }
 
   finished(ending: FinishReason, usage: Usage, timings: Timings): void {

@@ -8,6 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { exitCodes } from "../../src/cli/exit-codes.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { sample, scrape } from "../support/metrics.ts";
 import { runCommand } from "../support/processes.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
 import { startService, type RunningService } from "../support/service.ts";
@@ -153,6 +154,17 @@ describe("commands that talk to a running server", () => {
     assert.match((await run("bench", "llama")).stdout, /^MODEL +READS.*WRITES.*FIRST TOKEN, MS\nllama( +\d+(\.\d)?){3}\n$/);
   });
 
+  test("bench reads a prompt that no slot holds, the second time too", async () => {
+    const tokens = async (name: string) =>
+      sample(await scrape(service.url), `llamapod_prompt_tokens${name}_total`, { model: "llama" });
+    await run("bench", "llama");
+    const before = [await tokens(""), await tokens("_cached")] as const;
+    await run("bench", "llama");
+    const read = (await tokens("")) - before[0];
+    const cached = (await tokens("_cached")) - before[1];
+    assert.ok(read > 500 && cached < read / 4, `${cached} of ${read} tokens were in a slot`);
+  });
+
   const noTerminal = hasTerminal ? false : "THERE IS NO script HERE: install Debian's package bsdutils to run this";
 
   test("a conversation on a terminal goes on, begins anew and ends", { skip: noTerminal }, async () => {
@@ -222,6 +234,13 @@ describe("help and completion", () => {
       assert.match(help.stdout, /Examples?:\n {2}.*llamapod/, name);
       assert.equal(help.stdout.match(/^Exit codes:/gm)?.length, 1, `${name} says once what its exit codes are`);
     }
+  });
+
+  test("what a command does not know is told, with the help that lists what it does", async () => {
+    const { code, stderr } = await runCommand(["list", "--nonsense"]);
+    assert.equal(code, exitCodes.usage.code);
+    assert.match(stderr, /unknown option '--nonsense'\n\(llamapod list --help lists what there is\)/);
+    assert.match((await runCommand(["nonsense"])).stderr, /unknown command 'nonsense'\n\(llamapod --help lists/);
   });
 
   test("the scripts for zsh and fish have every command, its flags, and the shells", async () => {

@@ -136,6 +136,70 @@ describe("llamapod pull", () => {
     assert.match(copied.stderr, /^llamapod: The disk is full: /);
   });
 
+  test("a split model that does not fit as a whole: exit code 7 before the first part comes", { skip: noDisk }, async () => {
+    const listing = [1, 2, 3].map((number) => ({
+      type: "file",
+      path: `m-Q6_K-0000${number}-of-00003.gguf`,
+      size: content.length,
+    }));
+    server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
+    for (const { path } of listing) server.files.set(`/owner/model/resolve/main/${path}`, { content });
+    const disk = await mkdtemp(join(folder, "disk-"));
+    const pulling = (parts: number) =>
+      runCommand(
+        ["pull", "--models-dir", disk, "owner/model:Q6_K"],
+        { HF_ENDPOINT: server.url },
+        onSmallDisk(disk, Math.ceil(content.length * parts)),
+      );
+    server.requests.length = 0;
+    const failed = await pulling(2.5);
+    assert.equal(failed.code, 7, failed.stderr);
+    assert.match(failed.stderr, new RegExp(`m-Q6_K-00001-of-00003.*needs ${content.length * 3} bytes more, and .* free`));
+    assert.equal(server.requests.length, 1, "the listing, and nothing else");
+    const { code, stderr } = await pulling(3.5);
+    assert.equal(code, 0, stderr);
+  });
+
+  test("what is here is said to be, with exit code 0", async () => {
+    server.files.set("/me/here/resolve/main/here.gguf", { content });
+    server.files.set("/also.gguf", { content });
+    const digest = createHash("sha256").update(content).digest("hex");
+    const models = await mkdtemp(join(folder, "models-"));
+    const definition = { source: "hf://me/here/here.gguf", sha256: digest };
+    await writeFile(join(models, "models.yaml"), JSON.stringify({ models: { mine: definition } }));
+    // Put there by hand, and known by its digest.
+    await writeFile(join(models, "here.gguf"), content);
+    const pulling = (...args: string[]) => runCommand(["pull", "--models-dir", models, ...args], { HF_ENDPOINT: server.url });
+    await pulling(`${server.url}/also.gguf`);
+    for (const { target, id, file } of [
+      { target: "mine", id: "mine", file: "here.gguf" },
+      { target: `${server.url}/also.gguf`, id: "also", file: "also.gguf" },
+      { target: join(models, "also.gguf"), id: "also", file: "also.gguf" },
+    ]) {
+      const { code, stdout, stderr } = await pulling("--quiet", target);
+      assert.deepEqual([code, stdout], [0, `${id} is here already: ${join(models, file)} (919 kB)\n`], stderr);
+      const lines = (await pulling(target)).stdout.trim().split("\n");
+      const last = JSON.parse(lines.at(-1) ?? "") as { model: string; state: string; files: { sha256: string }[] };
+      assert.deepEqual([last.model, last.state, last.files[0]?.sha256], [id, "unchanged", digest]);
+    }
+  });
+
+  test("the same words in another folder mean another file", async () => {
+    const models = await mkdtemp(join(folder, "models-"));
+    const other = Buffer.from(content);
+    other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
+    const pullFrom = async (file: Buffer) => {
+      const elsewhere = await mkdtemp(join(folder, "elsewhere-"));
+      await writeFile(join(elsewhere, "mine.gguf"), file);
+      return runCommand(["pull", "--models-dir", models, "./mine.gguf"], {}, ["env", "-C", elsewhere]);
+    };
+    assert.equal((await pullFrom(other)).code, 0);
+    const refused = await pullFrom(content);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /is there already and is not known to be the same file/);
+    assert.equal((await pullFrom(other)).code, 0);
+  });
+
   const failures = [
     { what: "nonsense", target: () => "nonsense", code: 2 },
     { what: "what is not there", target: () => `${server.url}/none.gguf`, code: 8 },

@@ -83,6 +83,55 @@ describe("pulling from a registry", { skip }, () => {
   });
 });
 
+describe("a manifest that is not what its digest says is refused, and nothing is pulled", () => {
+  const digestOf = (bytes: Buffer) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+
+  async function refused(reference: string, serve: (server: FileServer, manifest: Buffer) => void): Promise<void> {
+    await using server = await FileServer.start();
+    const layers = [{ mediaType: "application/vnd.docker.ai.gguf.v3", digest: digestOf(content), size: content.length }];
+    server.files.set("/v2/", { content: Buffer.alloc(0) });
+    server.files.set(`/v2/swapped/blobs/${digestOf(content)}`, { content });
+    serve(server, Buffer.from(JSON.stringify({ layers })));
+    const pulling = pull(`oci://${new URL(server.url).host}/swapped${reference}`);
+    await assert.rejects(pulling, { failure: "damaged", message: /sha256:0000.*swapped.*not what its digest says/ });
+    assert.ok(server.requests.every(({ path }) => !path.includes("/blobs/")));
+  }
+
+  const wanted = `sha256:${"0".repeat(64)}`;
+
+  test("where the digest was asked for", async () => {
+    await refused(`@${wanted}`, (server, manifest) => {
+      server.files.set(`/v2/swapped/manifests/${wanted}`, { content: manifest });
+    });
+  });
+
+  test("where an index names it", async () => {
+    await refused(":v1", (server, manifest) => {
+      const index = { manifests: [{ digest: wanted }, { digest: digestOf(manifest) }] };
+      server.files.set("/v2/swapped/manifests/v1", { content: Buffer.from(JSON.stringify(index)) });
+      server.files.set(`/v2/swapped/manifests/${wanted}`, { content: manifest });
+      server.files.set(`/v2/swapped/manifests/${digestOf(manifest)}`, { content: manifest });
+    });
+  });
+});
+
+test("an artefact with two files of one name is refused", async () => {
+  await using server = await FileServer.start();
+  const annotations = { "org.opencontainers.image.title": "same.gguf" };
+  const layers = ["1", "2"].map((digit) => ({
+    mediaType: "application/vnd.cnai.model.weight.v1.raw",
+    digest: `sha256:${digit.repeat(64)}`,
+    size: 1,
+    annotations,
+  }));
+  server.files.set("/v2/", { content: Buffer.alloc(0) });
+  server.files.set("/v2/twins/manifests/v1", { content: Buffer.from(JSON.stringify({ layers })) });
+  await assert.rejects(pull(`oci://${new URL(server.url).host}/twins:v1`), {
+    failure: "bad_target",
+    message: /two files.*same\.gguf/,
+  });
+});
+
 test("a registry with tokens: one is asked for, and goes to the registry alone", async () => {
   await using server = await FileServer.start();
   const digest = `sha256:${createHash("sha256").update(content).digest("hex")}`;

@@ -1,6 +1,20 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { access, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import {
+  access,
+  copyFile,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
@@ -199,6 +213,8 @@ describe("pulling a model", () => {
       "http://[::1]:9/",
       "http://[::ffff:10.0.0.1]/",
       "http://localhost:9/x.gguf",
+      server.url.replace("http:", "https:"),
+      "https://127.0.0.1/x.gguf",
     ]) {
       server.files.set("/m.gguf", { content, status: 302, headers: { Location: location } });
       await refused(pull(`${server.url}/m.gguf`), "denied", /not a public address/);
@@ -301,6 +317,97 @@ describe("pulling a model", () => {
     assert.equal(files.length, 2);
   });
 
+  describe("a split model", () => {
+    const names = [1, 2, 3].map((number) => `m-Q4_0-0000${number}-of-00003.gguf`);
+    const [one = "", two = "", three = ""] = names;
+    const source = "owner/model:Q4_0";
+    let parts: Buffer[];
+
+    beforeEach(() => {
+      const padded = (number: number) => Buffer.concat([content, Buffer.alloc(number)]);
+      parts = [1, 2, 3].map(padded);
+      offer(names);
+    });
+
+    /** With the digests of the parts as they should be. */
+    function offer(listed: readonly string[]): void {
+      const listing = names.map((path, index) => {
+        const part = parts[index] ?? Buffer.alloc(0);
+        server.files.set(`/owner/model/resolve/main/${path}`, { content: part });
+        return { type: "file", path, size: part.length, lfs: { oid: sha256(part), size: part.length } };
+      });
+      const shown = Buffer.from(JSON.stringify(listing.filter(({ path }) => listed.includes(path))));
+      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: shown });
+    }
+
+    function damage(name: string): void {
+      const part = Buffer.from(parts[names.indexOf(name)] ?? "");
+      part.writeUInt8(part.readUInt8(part.length - 9) ^ 1, part.length - 9);
+      server.files.set(`/owner/model/resolve/main/${name}`, { content: part });
+    }
+
+    const asked = () => [...new Set(server.requests.map(({ path }) => path.split("/").at(-1)))];
+    const contents = () => Promise.all(names.map((name) => readFile(join(folder, name))));
+
+    test("one damaged part: nothing is listed, and the next pull fetches that one and what had not come", async () => {
+      damage(two);
+      await refused(pull(source), "damaged", new RegExp(`^${two} has the sha256`));
+      offer(names);
+      server.bytesSent = 0;
+      const { files, wasHere } = await pull(source);
+      assert.deepEqual([files.map(({ path }) => path), wasHere], [names.map((name) => join(folder, name)), false]);
+      assert.deepEqual(await contents(), parts);
+      assert.ok(server.bytesSent < content.length * 2.5, `${server.bytesSent} bytes were sent for two parts of three`);
+      assert.equal((await pull(source)).wasHere, true);
+    });
+
+    test("fetched anew, with one damaged part: the parts that were there stay, all of them", async () => {
+      await pull(source);
+      const before = parts;
+      parts = parts.map((part) => Buffer.concat([part, Buffer.alloc(32)]));
+      offer(names);
+      damage(one);
+      await assert.rejects(pull(source, { existing: "again" }), { failure: "damaged" });
+      assert.deepEqual(await contents(), before);
+      offer(names);
+      await pull(source, { existing: "again" });
+      assert.deepEqual(await contents(), parts);
+    });
+
+    test("one part that is damaged here is named before anything is fetched, and comes again when it is moved away", async () => {
+      await pull(source);
+      await writeFile(join(folder, one), "cut");
+      server.requests.length = 0;
+      await assert.rejects(pull(source), { failure: "bad_target", message: new RegExp(`${one} is there already.*move it away`) });
+      await rm(join(folder, one));
+      await pull(source);
+      assert.deepEqual(asked(), ["main?recursive=true", one]);
+      assert.deepEqual(await contents(), parts);
+    });
+
+    test("parts that the source does not have are named, and nothing is fetched", async () => {
+      offer([two]);
+      await refused(pull(source), "not_found", new RegExp(`1 of the 3 parts.*${one}, ${three}`, "i"));
+      assert.deepEqual(asked(), ["main?recursive=true"]);
+      await using elsewhere = await temporaryFolder();
+      for (const name of [one, three]) await copyFile(await tinyModel("gpt2"), join(elsewhere.path, name));
+      await refused(pull(join(elsewhere.path, one)), "not_found", new RegExp(`2 of the 3 parts.*${two}`, "i"));
+    });
+
+    test("the same model in another number of parts is another one", async () => {
+      const others = [1, 2].map((number) => `m-Q4_0-0000${number}-of-00002.gguf`);
+      const listing = [...names, ...others].map((path) => ({ type: "file", path, size: content.length }));
+      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
+      for (const path of others) server.files.set(`/owner/model/resolve/main/${path}`, { content });
+      await refused(pull(source), "not_found", /more than one GGUF file for Q4_0/);
+      assert.equal((await pull(`hf://owner/model/${others[0] ?? ""}`)).files.length, 2);
+    });
+
+    test("of an address only the part that it names", async () => {
+      assert.equal((await pull(`${server.url}/owner/model/resolve/main/${two}`)).files.length, 1);
+    });
+  });
+
   test("a models folder that cannot be one is said to be so", async () => {
     server.files.set("/m.gguf", { content });
     const file = join(folder, "file");
@@ -323,12 +430,113 @@ describe("pulling a model", () => {
     await assert.rejects(pull("./nowhere.gguf"), /There is no file/);
   });
 
+  test("a local file that has been written anew is not taken for the copy of it, which is replaced if that is wanted", async () => {
+    await using elsewhere = await temporaryFolder();
+    const path = join(elsewhere.path, "mine.gguf");
+    await writeFile(path, content);
+    await pull(path);
+    const other = Buffer.from(content);
+    other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
+    await writeFile(path, other);
+    const later = new Date(Date.now() + 60_000);
+    await utimes(path, later, later);
+    await assert.rejects(pull(path), { failure: "bad_target", message: /--force/ });
+    await pull(path, { existing: "again" });
+    assert.ok((await readFile(join(folder, "mine.gguf"))).equals(other));
+    assert.equal((await pull(path)).wasHere, true);
+  });
+
+  test("the same file at another path is here already", async () => {
+    await using elsewhere = await temporaryFolder();
+    await writeFile(join(elsewhere.path, "mine.gguf"), content);
+    await pull(await tinyModel("gpt2"), { definition: { file: "mine.gguf" } });
+    assert.equal((await pull(join(elsewhere.path, "mine.gguf"))).wasHere, true);
+  });
+
+  for (const { what, place } of [
+    { what: "is in the models folder", place: () => Promise.resolve(join(folder, "mine.gguf")) },
+    {
+      what: "is in the models folder under another path",
+      place: async () => {
+        await symlink(folder, join(folder, "same"));
+        return join(folder, "same", "mine.gguf");
+      },
+    },
+    {
+      what: "is a link into the models folder",
+      place: async () => {
+        await mkdir(join(folder, "other"));
+        await symlink(join(folder, "mine.gguf"), join(folder, "other", "mine.gguf"));
+        return join(folder, "other", "mine.gguf");
+      },
+    },
+    {
+      what: "has a second name in the models folder",
+      place: async () => {
+        await mkdir(join(folder, "other"));
+        await link(join(folder, "mine.gguf"), join(folder, "other", "mine.gguf"));
+        return join(folder, "other", "mine.gguf");
+      },
+    },
+  ]) {
+    for (const localFile of ["copy", "link"] as const) {
+      for (const existing of ["keep", "again"] as const) {
+        test(`${localFile}, ${existing}: a file that ${what} is here already, and stays as it is`, async () => {
+          await copyFile(await tinyModel("gpt2"), join(folder, "mine.gguf"));
+          const { ino } = await stat(join(folder, "mine.gguf"));
+          const { path, wasHere, files } = await pull(await place(), { localFile, existing });
+          assert.deepEqual([path, wasHere, files[0]?.sha256], [join(folder, "mine.gguf"), true, sha256(content)]);
+          assert.ok((await readFile(path)).equals(content));
+          assert.equal((await stat(path)).ino, ino);
+        });
+      }
+    }
+  }
+
+  test("a link in the models folder stays one when it is linked again, and a copy may take its place", async () => {
+    const path = join(folder, "mine.gguf");
+    await symlink(await tinyModel("gpt2"), path);
+    for (const source of [path, await tinyModel("gpt2")]) {
+      const definition = { file: "mine.gguf" };
+      assert.equal((await pull(source, { localFile: "link", existing: "again", definition })).wasHere, true);
+      assert.ok((await readFile(path)).equals(content));
+    }
+    assert.equal((await pull(path, { existing: "again" })).wasHere, false);
+    await rename(path, join(folder, "copy.gguf"));
+    assert.ok((await readFile(join(folder, "copy.gguf"))).equals(content));
+    assert.ok((await readFile(await tinyModel("gpt2"))).equals(content));
+  });
+
+  test("a file that is in its place and is not what the catalogue says, or no model, is left there", async () => {
+    const path = join(folder, "mine.gguf");
+    await copyFile(await tinyModel("gpt2"), path);
+    const other = { localFile: "link", existing: "again", definition: { sha256: "0".repeat(64) } } as const;
+    await assert.rejects(pull(path, other), { failure: "damaged", message: /the catalogue says 0000.*left as it is/ });
+    assert.ok((await readFile(path)).equals(content));
+    await writeFile(path, "Dear diary");
+    await assert.rejects(pull(path, { existing: "again" }), { failure: "damaged", message: /letters GGUF/ });
+    assert.equal(await readFile(path, "utf8"), "Dear diary");
+  });
+
+  test("what a stopped pull has left cannot be pulled from there", async () => {
+    await mkdir(join(folder, ".llamapod"));
+    const path = join(folder, ".llamapod", "mine.gguf");
+    await copyFile(await tinyModel("gpt2"), path);
+    await refused(pull(path), "bad_target", /a stopped pull has left/);
+    assert.ok((await readFile(path)).equals(content));
+  });
+
   test("what cannot be pulled is told the forms there are", async () => {
     for (const target of ["nonsense", "a/b/c/d", "oci://", "ftp://x/y.gguf", "hf://a/b/../../c.gguf"]) {
       await refused(pull(target), "bad_target", /owner\/repository:Q4_K_M/);
     }
   });
 });
+
+async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "llamapod-elsewhere-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
+}
 
 function sha256(content: Buffer): string {
   return createHash("sha256").update(content).digest("hex");

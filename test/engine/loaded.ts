@@ -68,7 +68,7 @@ export class Loaded {
     const header = await readGgufHeader(path);
     const template = metadataString(header, "tokenizer.chat_template");
     const vocabularySize = tokenCount(header);
-    const backend = await openBackend({ type: "prepare", gpu: "off", threads: 1 }, () => undefined);
+    const backend = await openBackend({ type: "prepare", gpu: "off", threads: 1, logLevel: "error" }, () => undefined);
     const command = { type: "load" as const, path, contextSize, slots, batchSize, vocabularySize };
     const engine = await Engine.load(backend, command, 1, () => undefined);
     return new Loaded(engine, template, batchSize);

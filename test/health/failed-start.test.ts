@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -32,6 +32,17 @@ describe("a first model that cannot be loaded", () => {
     const { code, stdout } = await exitOnFailedStart(hostile);
     assert.equal(code, 3, stdout);
     assert.match(stdout, /the server cannot start: .*unknown model architecture/);
+  });
+
+  test("the reason is the last line of the log file, too", async () => {
+    const logFile = join(folder, "llamapod.log");
+    const { code } = await runCommand(
+      ["serve", "--port", "0", "--gpu", "off", "--models-dir", folder, "--model", hostile, "--exit-on-failed-start"],
+      { LLAMAPOD_LOG_FILE: logFile },
+    );
+    assert.equal(code, 3);
+    const last = (await readFile(logFile, "utf8")).trimEnd().split("\n").at(-1);
+    assert.match(last ?? "", /^\{"level":60,.*the server cannot start: /);
   });
 
   const noTerminal = hasTerminal ? false : "THERE IS NO script HERE: install Debian's package bsdutils to run this";

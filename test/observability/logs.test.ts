@@ -26,7 +26,7 @@ describe("log", () => {
   before(async () => {
     keys = await keysFile({ operator: "chat,admin", guest: "chat" });
     const log = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line) as Line) });
-    service = await startService(["llama", "gpt2"], { apiKeysFile: keys.file }, log);
+    service = await startService(["llama", "gpt2"], { apiKeysFile: keys.file, warmSpare: "on" }, log);
   });
   after(async () => {
     await service[Symbol.asyncDispose]();
@@ -75,14 +75,18 @@ describe("log", () => {
     await setLevels({ server: "info" });
   });
 
-  test("levels change at run time, and llama.cpp's lines have their own", async () => {
+  test("levels change at run time, and llama.cpp's lines have their own, in runners that run already, too", async () => {
     assert.deepEqual(await (await ask("/api/log-levels")).json(), { server: "info", "llama.cpp": "warn" });
-    const ofEngine = () => lines.filter(({ component, level }) => component === "llama.cpp" && level === 30);
-    assert.equal(ofEngine().length, 0);
-    assert.deepEqual(await (await setLevels({ "llama.cpp": "info" })).json(), { server: "info", "llama.cpp": "info" });
+    const ofEngine = (level: number) => lines.filter((line) => line["component"] === "llama.cpp" && line["level"] === level);
+    assert.deepEqual([ofEngine(20), ofEngine(30)], [[], []]);
+    assert.deepEqual(await (await setLevels({ "llama.cpp": "debug" })).json(), { server: "info", "llama.cpp": "debug" });
     const body = JSON.stringify({ model: "gpt2", prompt: "Once", max_tokens: 1 });
     await (await ask("/v1/completions", { method: "POST", body })).text();
-    await until(() => ofEngine().length > 0);
+    await until(() => ofEngine(20).length > 0 && ofEngine(30).length > 0);
+    assert.ok(
+      lines.some(({ msg }) => String(msg).startsWith("init_tokenizer: ")),
+      "a line that llama.cpp has for debug alone",
+    );
   });
 
   test("who may not, and what is no level, changes nothing", async () => {
@@ -106,11 +110,14 @@ describe("log file", () => {
     await rm(folder, { recursive: true });
   });
 
-  test("it is put aside when it is full, and nobody else may read it", async () => {
+  test("it is put aside when it is full, and its owner's group may read it, and nobody else, whatever the umask", async () => {
     const logs = join(folder, "made", "for", "it");
     const flags = ["--log-file", join(logs, "llamapod.log"), "--log-file-bytes", "2000", "--log-file-count", "2"];
     const models = ["--models-dir", folder, "--demo-models", "false", "--log-level", "trace"];
-    const server = await ServerProcess.start([...models, ...flags]);
+    const umask = process.umask(0o077);
+    const starting = ServerProcess.start([...models, ...flags]);
+    process.umask(umask);
+    const server = await starting;
     const names = ["llamapod.log", "llamapod.log.1", "llamapod.log.2"];
     await until(async () => {
       await (await fetch(`${server.url}/health/live`)).text();
@@ -123,7 +130,9 @@ describe("log file", () => {
       assert.equal((await stat(join(logs, name))).mode & 0o777, 0o640, name);
       for (const line of (await readFile(join(logs, name), "utf8")).trimEnd().split("\n")) JSON.parse(line);
     }
-    assert.equal((await stat(logs)).mode & 0o777, 0o750);
+    for (const made of [logs, join(logs, ".."), join(logs, "..", "..")]) {
+      assert.equal((await stat(made)).mode & 0o777, 0o750, made);
+    }
   });
 
   test("one that cannot be written is said at the start, with exit code 2", async () => {

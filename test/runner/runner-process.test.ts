@@ -15,7 +15,7 @@ import { u32 } from "../fixtures/gguf-header.ts";
 import { writeGguf } from "../fixtures/gguf-writer.ts";
 import { hostileFile } from "../fixtures/hostile.ts";
 import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
-import { silent } from "../support/service.ts";
+import { cpuOnly, silent } from "../support/service.ts";
 
 /** By how much a process of Node.js differs from one time to the next. */
 const heapNoise = 16 * 2 ** 20;
@@ -54,7 +54,7 @@ async function start(
     beat: () => undefined,
   };
   const runner = new RunnerProcess(
-    { gpu: "off", threads: 1 },
+    cpuOnly,
     silent,
     observer,
     silenceMs === undefined ? undefined : { ...defaultSilence, loading: silenceMs, serving: silenceMs, computing: silenceMs },
@@ -167,7 +167,7 @@ test("a runner that gets no further with a batch is killed, although it says tha
     beat: () => undefined,
   };
   // Every batch takes longer than nothing.
-  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, computing: 0 });
+  const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, computing: 0 });
   const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: vocabularySize(await readGgufHeader(path)) };
   runner.load("tiny", { type: "load", path, ...shape }, observer);
   const isReady = () => runner.state.name === "ready";
@@ -190,18 +190,31 @@ test("a load that gets no further is killed, although its runner says that it li
     stepped: () => undefined,
     beat: () => undefined,
   };
-  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, stuck: 3_000 });
+  const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, stuck: 3_000 });
   while (runner.state.name !== "prepared") await once(ended, "change");
   runner.load("tiny", { type: "load", path: pipe, contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0 }, observer);
   await runner.exited;
   assert.match(causeOf(runner.state), /got no further while loading for 3 s/);
 });
 
+test("a load for which there is too little memory is no proof that the model cannot be used", { timeout: 30_000 }, async () => {
+  const path = await tinyModel("llama");
+  const { runner, until } = await start(path, undefined, path, undefined, async (runner) => {
+    while (runner.state.name !== "prepared") await new Promise((resolve) => setImmediate(resolve));
+    const taken = Number(/^VmSize:\s+(\d+) kB$/m.exec(await readFile(`/proc/${runner.pid}/status`, "utf8"))?.[1]) * 1_024;
+    execFileSync("prlimit", ["--pid", String(runner.pid), `--as=${taken}`]);
+  });
+  const state = await until("failed");
+  assert.ok(state.name === "failed");
+  assert.deepEqual([state.refused, state.exit], [false, "memory"], state.cause);
+  await runner.exited;
+});
+
 test("an estimate that gets no further is killed, too", { timeout: 30_000 }, async () => {
   const pipe = join(folder, "never-estimated.gguf");
   execFileSync("mkfifo", [pipe]);
   const observer = { stateChanged: () => undefined, stepped: () => undefined, beat: () => undefined };
-  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer, { ...defaultSilence, stuck: 3_000 });
+  const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, estimating: 3_000 });
   const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0 };
   await assert.rejects(runner.estimate({ type: "estimate", path: pipe, ...shape }), /got no further while prepared for 3 s/);
 });
@@ -213,7 +226,7 @@ test("a runner says that it lives before it has a model, too", async () => {
     stepped: () => undefined,
     beat: () => beats.dispatchEvent(new Event("beat")),
   };
-  const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer);
+  const runner = new RunnerProcess(cpuOnly, silent, observer);
   await once(beats, "beat");
   assert.equal(runner.state.name, "prepared");
   await runner.stop(10_000);

@@ -4,7 +4,7 @@ import { metadataString, readGgufHeader, vocabularySize } from "../../src/models
 import { RunnerProcess, type RunnerObserver } from "../../src/models/runner-process.ts";
 import { greedy, Loaded } from "../engine/loaded.ts";
 import { tinyModel, type Family } from "../fixtures/tiny-models.ts";
-import { silent } from "../support/service.ts";
+import { cpuOnly, silent } from "../support/service.ts";
 
 const prompts = ["The quick brown fox", "Once upon a time", "It was a dark and stormy night; the rain fell in torrents"];
 const maxTokens = 24;
@@ -38,7 +38,7 @@ async function answersOfRunner(family: Family): Promise<number[][]> {
       },
       beat: () => undefined,
     };
-    const runner = new RunnerProcess({ gpu: "off", threads: 1 }, silent, observer);
+    const runner = new RunnerProcess(cpuOnly, silent, observer);
     runner.load("tiny", { type: "load", path, ...settings, template }, observer);
   });
 }

@@ -17,6 +17,8 @@ export interface FakeMachine {
   /** Of a GPU that is none, in bytes; models are on it where there is any. */
   readonly videoMemory: number;
   readonly gpus: number;
+  /** A runner has opened the backend, which takes a part of the GPU. */
+  opened(runner: FakeRunner): void;
   /** What its models, and other programs, have left of that. */
   readonly freeVideoMemory: number;
   /** What the estimates of some models wait for, by path. */
@@ -109,7 +111,9 @@ export class FakeRunner implements Runner {
   }
 
   prepare(): void {
-    if (this.#state.name === "starting") this.enter({ name: "prepared", backend: "cpu", videoMemory: this.#videoMemory });
+    if (this.#state.name !== "starting") return;
+    this.#machine.opened(this);
+    this.enter({ name: "prepared", backend: "cpu", videoMemory: this.#videoMemory });
   }
 
   beginLoading(progress = 0): void {

@@ -69,6 +69,8 @@ export class PoolWorld implements Disposable, FakeMachine {
   readonly log: string[] = [];
   videoMemory = 0;
   gpus = 0;
+  /** What each runner takes of the GPUs as soon as it has opened the backend. */
+  contextBytes = 0;
   /** What other programs have taken of the GPUs. */
   foreignVideoMemory = 0;
   /** Thrown by the next attempts to start a process. */
@@ -79,6 +81,7 @@ export class PoolWorld implements Disposable, FakeMachine {
   readonly surplus = new Map<string, number>();
   /** The most that has been taken, in bytes, when a model was told to load as much as it is expected to take. */
   mostPlanned = 0;
+  readonly #open = new Set<FakeRunner>();
   readonly #entries = new Map<string, CatalogueEntry>();
   readonly metrics = new Metrics({ version: "0", nodeLlamaCpp: "0", llamaCpp: "0" });
   #now = 1;
@@ -110,7 +113,8 @@ export class PoolWorld implements Disposable, FakeMachine {
 
   get freeVideoMemory(): number {
     const loaded = this.runners.filter(({ state }) => state.name === "ready");
-    const taken = loaded.reduce((sum, { memory }) => sum + memory, this.foreignVideoMemory);
+    const contexts = [...this.#open].filter(({ isThere }) => isThere).length * this.contextBytes;
+    const taken = loaded.reduce((sum, { memory }) => sum + memory, this.foreignVideoMemory + contexts);
     return Math.max(0, this.videoMemory - taken);
   }
 
@@ -165,6 +169,10 @@ export class PoolWorld implements Disposable, FakeMachine {
     let release = (): void => undefined;
     this.hanging.set(path, new Promise((resolve) => (release = resolve)));
     return { release: () => release() };
+  }
+
+  opened(runner: FakeRunner): void {
+    this.#open.add(runner);
   }
 
   loading(): void {
@@ -287,6 +295,8 @@ export class PoolWorld implements Disposable, FakeMachine {
         fate.startedAt = this.#now;
       },
       produced: () => undefined,
+      interrupted: () => undefined,
+      resumed: () => undefined,
       finished: () => fate.endings.push("finished"),
       failed: (error) => fate.endings.push(error),
     };

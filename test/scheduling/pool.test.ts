@@ -349,6 +349,19 @@ test("Retry-After knows that models which do not fit together take turns, and ha
   assert.throws(() => world.ask("a"), full(45_000 + 7_000 + 55_000));
 });
 
+test("whose share of the queue is used up may come back when the first of its requests begins", async () => {
+  using world = new PoolWorld({ a: 1 }, { maxQueue: 20, maxQueuePerClient: 5 });
+  await world.serve("a");
+  world.ask("a", "other");
+  for (let asked = 0; asked < 2; asked++) world.ask("a", "other");
+  for (let asked = 0; asked < 5; asked++) world.ask("a", "greedy");
+  // It has its turn before the other's next one, who is at work already.
+  assert.throws(
+    () => world.ask("a", "greedy"),
+    (error: { code: string; retryAfterMs: number }) => error.code === "queue_share_exceeded" && error.retryAfterMs === 5_000,
+  );
+});
+
 test("what fits beside all others is started although somebody before it has to wait for room", async () => {
   using world = new PoolWorld({ a: 4, b: 8, c: 2 }, { memoryBudget: 10 * 2 ** 20 });
   await world.estimateAll();

@@ -9,6 +9,8 @@ const observer: JobObserver = {
   queued: () => undefined,
   started: () => undefined,
   produced: () => undefined,
+  interrupted: () => undefined,
+  resumed: () => undefined,
   finished: () => undefined,
   failed: () => undefined,
 };

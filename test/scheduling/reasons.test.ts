@@ -11,6 +11,19 @@ test("who waits for room, for a load and for a slot is told so", async () => {
   assert.deepEqual(reasons(world, jobs), ["memory", "loading", "slot"]);
 });
 
+test("who waits for room is told so while another model loads in it, and while the own one leaves", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 }, { maxResident: 1 });
+  await world.estimateAll();
+  const a = await world.serve("a");
+  world.pool.switchTo(world.entry("b"));
+  await world.flush();
+  const job = world.ask("a");
+  assert.deepEqual([world.states, reasons(world, [job])], [{ a: "draining" }, ["memory"]]);
+  a.leave();
+  (await world.runner("b")).beginLoading();
+  assert.deepEqual([world.states, reasons(world, [job])], [{ b: "loading" }, ["memory"]]);
+});
+
 test("who waits for a model whose runner has died is told that it is loading, also while it rests", async () => {
   using world = new PoolWorld({ a: 1, b: 1 });
   await world.estimateAll();

@@ -90,3 +90,51 @@ test("a part of each GPU stays free", async () => {
   assert.equal(capacity.vram, 5 * mebibyte);
   assert.deepEqual(forecast, { outcome: "evicts", victims: ["a"] });
 });
+
+/** Of a CUDA context, and of what the pool takes it for. */
+const contextBytes = 384 * mebibyte;
+
+async function withContexts(models: Readonly<Record<string, number>>): Promise<PoolWorld> {
+  const world = new PoolWorld(models, { warmSpare: "on", gpuMemoryReserve: contextBytes });
+  world.videoMemory = 2_000 * mebibyte;
+  world.gpus = 1;
+  world.contextBytes = contextBytes;
+  await world.estimateAll();
+  return world;
+}
+
+test("what a spare takes of the GPU is free for a model", async () => {
+  using world = await withContexts({ a: 1_000 });
+  const a = await world.serve("a");
+  const capacity = async () => (await world.pool.forecast(world.entry("a"))).capacity.vram;
+  a.beat();
+  const without = await capacity();
+  const [spare] = world.spares;
+  assert.equal(spare?.state.name, "starting");
+  spare.prepare();
+  a.beat();
+  assert.equal(await capacity(), without);
+  assert.equal(without, 2_000 * mebibyte - 2 * contextBytes);
+});
+
+for (const { size, spares } of [
+  { size: 800, spares: 1 },
+  { size: 1_000, spares: 0 },
+]) {
+  test(`beside a model of ${size} MiB of 2,000 there is room for ${spares} spares, however often that is looked at`, async () => {
+    using world = await withContexts({ a: size });
+    const a = await world.serve("a");
+    const started = new Set<unknown>();
+    for (let beats = 0; beats < 20; beats++) {
+      for (const spare of world.spares) spare.prepare();
+      a.beat();
+      const job = world.ask("a");
+      a.produce(job);
+      a.end(job);
+      await world.flush();
+      for (const spare of world.spares) started.add(spare);
+    }
+    assert.equal(world.spares.length, spares);
+    assert.ok(started.size <= 1, `${started.size} were started`);
+  });
+}

@@ -148,5 +148,9 @@ test("no prompt, answer or key reaches a log, a metric or an error", { timeout: 
     assert.ok(!text.includes(key), `the key is in the ${where}`);
     assert.ok(!text.includes(ticket), `the ticket is in the ${where}`);
   }
-  assert.ok(lines.length > 0, "there was a log to look at");
+  const ofEngine = lines.filter((line) => line.includes('"component":"llama.cpp"'));
+  assert.ok(
+    [20, 30].every((level) => ofEngine.some((line) => line.startsWith(`{"level":${level},`))),
+    "there was a log to look at",
+  );
 });

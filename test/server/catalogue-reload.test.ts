@@ -50,7 +50,7 @@ test("the folder and models.yaml change under running streams: these are whole, 
   for (const [what, change] of Object.entries(changes)) {
     const before = await listed(service.url);
     const seen = change().then(() => true);
-    for (let round = 0; round === 0 || !(await Promise.race([seen, false])); round++) {
+    for (let round = 0; round === 0 || !(await Promise.race([seen, Promise.resolve(false)])); round++) {
       const { text, done } = await client.generate(greedy(`${what.replaceAll(/\W/g, "-")}-${round}`, tokens));
       assert.equal(text, expected, what);
       assert.equal(done.timings.interruptions, 0, what);

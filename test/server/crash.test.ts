@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { hostileFile } from "../fixtures/hostile.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { cannotLimit, limited } from "../support/control-group.ts";
 import { runnersOf, until } from "../support/processes.ts";
 import { sample, scrape } from "../support/metrics.ts";
 import { Answer, greedy, isFrame, StreamClient } from "../support/stream-client.ts";
-import type { ServerMessageOf } from "../../src/protocol/stream.ts";
+import type { ServerMessage, ServerMessageOf } from "../../src/protocol/stream.ts";
 import { modelsFolder, serveFolder, startService, type RunningService } from "../support/service.ts";
 
 describe("a runner that is killed in the middle of an answer", () => {
@@ -27,6 +28,18 @@ describe("a runner that is killed in the middle of an answer", () => {
     client[Symbol.dispose]();
     await service[Symbol.asyncDispose]();
   });
+
+  /** Has an answer begun and something done to its runner, and reads on. */
+  async function interrupted(id: string, disturb: (runner: number) => void) {
+    const answer = new Answer(id);
+    client.send({ type: "generate", ...greedy(id, tokens) });
+    while (answer.tokens < 20) answer.apply(await client.takeWhere(isFrame));
+    const [runner] = runnersOf(process.pid);
+    assert.ok(runner !== undefined);
+    disturb(runner);
+    const done = await client.readTo(answer);
+    return { answer, done };
+  }
 
   test("the answer goes on where it was, and ends as if nothing had happened", async () => {
     const answer = new Answer("interrupted");
@@ -58,6 +71,29 @@ describe("a runner that is killed in the middle of an answer", () => {
     const parsed = chunks.map((chunk) => JSON.parse(chunk) as SseChunk);
     assert.equal(parsed.map(({ choices }) => choices[0]?.delta.content ?? "").join(""), undisturbed.text);
     assert.equal(parsed.at(-1)?.timings?.interruptions, 1);
+  });
+
+  test("SIGABRT: the answer goes on, and is to the last byte what it would have been", async () => {
+    const { answer, done } = await interrupted("aborted", (runner) => {
+      process.kill(runner, "SIGABRT");
+    });
+    assert.deepEqual([answer.text, answer.tokens, done.timings.interruptions], [undisturbed.text, tokens, 1]);
+  });
+
+  test("the kernel, out of memory: the answer goes on, to the last byte", { skip: cannotLimit }, async (context) => {
+    // When it next asks for memory is up to the runner.
+    for (let attempt = 1; ; attempt++) {
+      const { answer, done } = await interrupted(`starved-${attempt}`, (runner) => {
+        // What it has it may keep; of what it asks for next there is none.
+        if (attempt > 1) return;
+        const group = limited(runner, 4_096);
+        context.after(() => {
+          group[Symbol.dispose]();
+        });
+      });
+      assert.deepEqual([answer.text, answer.tokens], [undisturbed.text, tokens]);
+      if (done.timings.interruptions === 1) break;
+    }
   });
 
   test("an answer whose runner dies twice ends in runner_crashed, and the next one is made", async () => {
@@ -147,11 +183,19 @@ describe("a runner with four slots", () => {
       const [runner] = runnersOf(process.pid);
       assert.ok(runner !== undefined);
       process.kill(runner, signal);
+      const sent = new Map(answers.map(({ id }) => [id, textOf(client.received, id)]));
       await Promise.all(answers.map((answer) => readAll(client, answer)));
-      for (const { id, tokens: received } of answers) {
+      using latecomer = await StreamClient.connect(service.url);
+      for (const { id, text, tokens: received } of answers) {
         const { usage, finish_reason: reason, timings } = endOf(id);
         assert.deepEqual([received, timings.interruptions], [usage.completion_tokens, 1]);
         assert.ok(reason === "stop" || received === tokens, `${id} has ended early: ${reason}`);
+        // What was given out before is part of what anybody reads afterwards.
+        latecomer.send({ type: "resume", id, after: 0 });
+        const replayed = new Answer(id);
+        await latecomer.readTo(replayed);
+        assert.deepEqual([replayed.text, replayed.tokens, replayed.lastSeq], [text, received, endOf(id).seq]);
+        assert.ok(replayed.text.startsWith(sent.get(id) ?? assert.fail()), `${id} has begun anew`);
       }
       assert.ok(!runnersOf(process.pid).includes(runner));
     });
@@ -196,6 +240,11 @@ test("a runner that dies while it loads is tried again, and then given up with t
   assert.ok(failed.length > 0 && failed.every((message) => "reason" in message && message.reason !== ""));
   assert.equal((await fetch(`${service.url}/health/ready`)).status, 200);
 });
+
+/** What has come of an answer so far. */
+function textOf(received: readonly ServerMessage[], id: string): string {
+  return received.map((message) => (message.type === "delta" && message.id === id ? message.text : "")).join("");
+}
 
 /** Reads one of several answers of a connection, from what came and what comes. */
 async function readAll(client: StreamClient, answer: Answer): Promise<void> {

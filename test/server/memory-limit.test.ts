@@ -1,17 +1,12 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { test } from "node:test";
+import { modelObjects } from "../../src/protocol/operator.ts";
 import { tinyModel } from "../fixtures/tiny-models.ts";
+import { cannotLimit, limited } from "../support/control-group.ts";
 import { Operator } from "../support/operator.ts";
 import { residentBytes, runnersOf, ServerProcess } from "../support/processes.ts";
 import { modelsFolder } from "../support/service.ts";
-
-const controller = "/sys/fs/cgroup/memory";
-const cannotLimit =
-  process.getuid?.() === 0 && existsSync(`${controller}/cgroup.procs`)
-    ? false
-    : "NOT TESTED: it takes root and the memory controller of cgroup v1 to limit a server for real";
 
 test(
   "a server in a control group refuses what its limit has no room for, with what is missing",
@@ -22,11 +17,13 @@ test(
     await using server = await ServerProcess.start(["--models-dir", folder, "--model", "gpt2", "--memory-reserve", "0"]);
     const operator = new Operator(server.url);
     const { needed } = await operator.plan("llama");
+    assert.deepEqual(await fitting(server.url), { gpt2: true, llama: true });
     using group = limited(server.pid, residentBytes(server.pid) + needed.ram_bytes / 2);
     assert.ok(group);
     const plan = await operator.plan("llama");
     assert.equal(plan.outcome, "short");
     assert.ok((plan.missing?.ram_bytes ?? 0) > 0);
+    assert.deepEqual(await fitting(server.url), { gpt2: true, llama: false });
     const before = runnersOf(server.pid);
     const operation = await operator.run("switch", "llama");
     assert.deepEqual([operation.state, operation.error?.code], ["failed", "insufficient_memory"]);
@@ -35,18 +32,8 @@ test(
   },
 );
 
-/** Puts a process, and those that it starts, into a group that may take so many bytes. */
-function limited(pid: number, bytes: number): Disposable {
-  const folder = `${controller}/llamapod-test-${pid}`;
-  mkdirSync(folder);
-  writeFileSync(`${folder}/memory.limit_in_bytes`, String(Math.round(bytes)));
-  writeFileSync(`${folder}/cgroup.procs`, String(pid));
-  return {
-    [Symbol.dispose]: () => {
-      for (const member of readFileSync(`${folder}/cgroup.procs`, "latin1").split("\n")) {
-        if (member !== "") writeFileSync(`${controller}/cgroup.procs`, member);
-      }
-      rmdirSync(folder);
-    },
-  };
+/** Of the models that the tests have made. */
+async function fitting(url: string): Promise<Record<string, boolean | null>> {
+  const { models } = modelObjects.parse(await (await fetch(`${url}/api/models`)).json());
+  return Object.fromEntries(models.filter(({ built_in }) => !built_in).map(({ id, fits }) => [id, fits]));
 }

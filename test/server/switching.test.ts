@@ -8,16 +8,19 @@ import { tinyModel, type Family } from "../fixtures/tiny-models.ts";
 import { sample, scrape } from "../support/metrics.ts";
 import { Operator } from "../support/operator.ts";
 import { runnersOf, until } from "../support/processes.ts";
+import { residentMemory } from "../support/runner-memory.ts";
 import { modelsFolder, serveFolder, startService } from "../support/service.ts";
-import { Answer, greedy, StreamClient } from "../support/stream-client.ts";
+import { Answer, greedy, isFrame, StreamClient } from "../support/stream-client.ts";
 
 // One slot and batches of one token: read or written, a token is computed in the same way, to the last bit.
 const exact = { slots: 1, batchSize: 1 };
-const oneAtATime = { maxResident: 1, parkAfterSeconds: 0, minResidencySeconds: 1 };
+/** As it is for everybody, but not for most tests. */
+const withSpare = { warmSpare: "on" };
+const oneAtATime = { ...withSpare, maxResident: 1, parkAfterSeconds: 0, minResidencySeconds: 1 };
 
 describe("a switch where both models fit", () => {
   test("loads the new one beside the old one, and nobody waits", async () => {
-    await using service = await startService(["llama", "gpt2"]);
+    await using service = await startService(["llama", "gpt2"], withSpare);
     using client = await StreamClient.connect(service.url);
     const answer = new Answer("running");
     client.send({ type: "generate", ...greedy("running", 400) });
@@ -33,7 +36,7 @@ describe("a switch where both models fit", () => {
   });
 
   test("tells its phases and bytes", async () => {
-    await using service = await startService(["llama", "gpt2"]);
+    await using service = await startService(["llama", "gpt2"], withSpare);
     const operator = new Operator(service.url);
     const events = await operator.follow(await operator.begin("switch", "gpt2"));
     const last = events.at(-1);
@@ -83,7 +86,7 @@ describe("a switch where only one model fits", () => {
 
 describe("a switch that fails", () => {
   test("because its runners are killed before it is loaded: the old model is active again, and what was parked goes on", async () => {
-    await using service = await startService(["llama", "gpt2"], { ...exact, ...oneAtATime });
+    await using service = await startService(["llama", "gpt2"], { ...exact, ...oneAtATime, warmSpare: "off" });
     using client = await StreamClient.connect(service.url);
     const undisturbed = await client.generate(greedy("undisturbed", 200));
     const [old] = runnersOf(process.pid);
@@ -266,6 +269,40 @@ test("a runner that stands by takes the next model", async () => {
   await operator.run("switch", "gemma2");
   await until(() => runnersOf(process.pid).length === 3);
   assert.ok(before.every((pid) => runnersOf(process.pid).includes(pid)));
+});
+
+describe("a runner that stands by and is killed", () => {
+  /** The one that has no model's file mapped, when there are two and one of them has. */
+  async function spareOf(pid: number): Promise<number> {
+    const spares: number[] = [];
+    await until(async () => {
+      const runners = await Promise.all(runnersOf(pid).map(async (runner) => ({ runner, ...(await residentMemory(runner)) })));
+      spares.splice(0, Infinity, ...runners.flatMap(({ runner, mapped }) => (mapped === 0 ? runner : [])));
+      return runners.length === 2 && spares.length === 1;
+    });
+    return spares[0] ?? assert.fail();
+  }
+
+  for (const moment of ["has another one take its place", "just when a switch begins is done without"] as const) {
+    test(`${moment}: no answer is disturbed, and the switch works`, async () => {
+      await using service = await startService(["llama", "gpt2"], withSpare);
+      using client = await StreamClient.connect(service.url);
+      const operator = new Operator(service.url);
+      await operator.plan("gpt2");
+      const answer = new Answer("running");
+      client.send({ type: "generate", ...greedy("running", 500) });
+      answer.apply(await client.takeWhere(isFrame));
+      const spare = await spareOf(process.pid);
+      process.kill(spare, "SIGKILL");
+      if (moment === "has another one take its place") assert.notEqual(await spareOf(process.pid), spare);
+      assert.equal((await operator.run("switch", "gpt2")).state, "done");
+      const done = await client.readTo(answer);
+      assert.deepEqual([answer.tokens, done.timings.interruptions], [500, 0]);
+      assert.deepEqual(await operator.states(), { gpt2: "ready active", llama: "ready" });
+      assert.equal((await client.generate(greedy("after", 2))).done.finish_reason, "length");
+      await until(() => runnersOf(process.pid).length === 3);
+    });
+  }
 });
 
 test("an operation that there is not is not found", async () => {

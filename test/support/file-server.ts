@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 
 /** How a file is served, the good way and the bad ones. */
@@ -26,6 +27,13 @@ export interface SeenRequest {
 
 const chunkBytes = 16 * 1024;
 
+/** Where to listen, and with what certificate where it is HTTPS. */
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: { readonly key: string; readonly cert: string };
+}
+
 /** A real HTTP server on this machine. */
 export class FileServer implements AsyncDisposable {
   readonly files = new Map<string, Served>();
@@ -33,15 +41,16 @@ export class FileServer implements AsyncDisposable {
   bytesSent = 0;
   readonly #server: Server;
 
-  private constructor() {
-    this.#server = createServer((request, response) => {
+  private constructor(tls: Listening["tls"]) {
+    const answer = (request: IncomingMessage, response: ServerResponse) => {
       this.#answer(request, response).catch(() => response.destroy());
-    });
+    };
+    this.#server = tls === undefined ? createServer(answer) : createSecureServer(tls, answer);
   }
 
-  static async start(): Promise<FileServer> {
-    const server = new FileServer();
-    server.#server.listen(0, "127.0.0.1");
+  static async start({ host, port, tls }: Listening = { host: "127.0.0.1", port: 0 }): Promise<FileServer> {
+    const server = new FileServer(tls);
+    server.#server.listen(port, host);
     await once(server.#server, "listening");
     return server;
   }

@@ -11,7 +11,7 @@ const program = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 
 /** The runners that a process has started. */
 export function runnersOf(serverPid: number): number[] {
-  return allProcesses()
+  return living()
     .filter(({ parent, command }) => parent === serverPid && command.includes("runner/main.js"))
     .map(({ pid }) => pid);
 }
@@ -23,7 +23,12 @@ export function residentBytes(pid: number): number {
 }
 
 export function isAlive(pid: number): boolean {
-  return allProcesses().some((candidate) => candidate.pid === pid);
+  return living().some((candidate) => candidate.pid === pid);
+}
+
+/** How many processes one has started that are there, or have ended and it has not taken note of that. */
+export function childrenOf(parentPid: number): number {
+  return allProcesses().filter(({ parent }) => parent === parentPid).length;
 }
 
 /** Asks again and again, for what no event tells. */
@@ -35,6 +40,11 @@ interface Process {
   readonly pid: number;
   readonly parent: number;
   readonly command: string;
+  readonly hasEnded: boolean;
+}
+
+function living(): Process[] {
+  return allProcesses().filter(({ hasEnded }) => !hasEnded);
 }
 
 function allProcesses(): Process[] {
@@ -43,10 +53,8 @@ function allProcesses(): Process[] {
     .flatMap((name) => {
       try {
         const [state, parent] = readFileSync(`/proc/${name}/stat`, "latin1").split(") ").at(-1)?.split(" ") ?? [];
-        const isGone = state === "Z" || state === "X";
-        return isGone
-          ? []
-          : [{ pid: Number(name), parent: Number(parent), command: readFileSync(`/proc/${name}/cmdline`, "utf8") }];
+        const hasEnded = state === "Z" || state === "X";
+        return { pid: Number(name), parent: Number(parent), command: readFileSync(`/proc/${name}/cmdline`, "utf8"), hasEnded };
       } catch {
         // It has ended since the folder was read.
         return [];
@@ -72,10 +80,14 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** @param sockets descriptors of sockets that listen, handed over as systemd does */
-  static async start(flags: readonly string[], sockets: readonly number[] = []): Promise<ServerProcess> {
+  static async start(
+    flags: readonly string[],
+    sockets: readonly number[] = [],
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<ServerProcess> {
     const serve = [program, "serve", "--port", "0", "--gpu", "off", "--threads", "1", "--warm-spare", "off", ...flags];
     const child = spawn("sh", ["-c", 'LISTEN_PID=$$ exec "$0" "$@"', process.execPath, ...serve], {
-      env: cleanEnvironment({ LISTEN_FDS: String(sockets.length) }),
+      env: cleanEnvironment({ ...environment, LISTEN_FDS: String(sockets.length) }),
       stdio: ["ignore", "pipe", "inherit", ...sockets],
     });
     const exited = once(child, "exit").then(([code, signal]: unknown[]) => ({

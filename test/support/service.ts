@@ -26,6 +26,9 @@ export async function keysFile(keys: Readonly<Record<string, string>>): Promise<
   return { file, secrets: Object.fromEntries(made.map(([name, { secret }]) => [name, secret])) };
 }
 
+/** A backend whose lines no test wants to see. */
+export const cpuOnly = { gpu: "off", threads: 1, logLevel: "fatal" } as const;
+
 export const silent: Logger = pino({ level: "silent" });
 
 /** A folder with models, each under the name it is asked for by. */

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { RunnerProcess } from "../../src/models/runner-process.ts";
 import type { LoadCommand } from "../../src/protocol/runner.ts";
 import { residentMemory } from "./runner-memory.ts";
-import { silent } from "./service.ts";
+import { cpuOnly, silent } from "./service.ts";
 
 /** A runner without a server around it. */
 export class TestRunner {
@@ -11,7 +11,7 @@ export class TestRunner {
   readonly #events = new EventTarget();
 
   constructor() {
-    this.process = new RunnerProcess({ gpu: "off", threads: 1 }, silent, this.#observer);
+    this.process = new RunnerProcess(cpuOnly, silent, this.#observer);
   }
 
   get #observer() {

@@ -1,13 +1,13 @@
 import { request as requestHttp, type IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
-import { text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import { version } from "../../version.ts";
 import { assertPublicHost, publicLookup } from "./address.ts";
 import { DownloadError, TransientError } from "./errors.ts";
 
 export interface Target {
   readonly url: URL;
-  /** Sent to the host of `url` and to no other. */
+  /** Sent to the server of `url` and to no other. */
   readonly authorization: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -28,7 +28,7 @@ const silenceMs = 30_000;
 
 /**
  * Asks, and follows redirects. What the operator named may be anywhere and plain HTTP; what it redirects to must be HTTPS (or HTTP where it
- * began so) and public, unless it is the same host.
+ * began so) and public, unless it is the same server.
  *
  * @throws {TransientError} when the connection fails; {DownloadError} `denied`, `cancelled`
  */
@@ -37,8 +37,8 @@ export async function ask(method: "GET" | "HEAD", target: Target, signal: AbortS
   let url = origin;
   let first: IncomingMessage["headers"] | undefined;
   for (let redirects = 0; redirects <= redirectLimit; redirects++) {
-    const sameHost = url.host === origin.host && url.protocol === origin.protocol;
-    const body = await once(method, url, sameHost ? target : { ...target, authorization: undefined }, sameHost, signal);
+    const isTrusted = isSameServer(url, origin);
+    const body = await once(method, url, isTrusted ? target : { ...target, authorization: undefined }, isTrusted, signal);
     first ??= body.headers;
     const { location } = body.headers;
     const status = body.statusCode ?? 0;
@@ -49,6 +49,13 @@ export async function ask(method: "GET" | "HEAD", target: Target, signal: AbortS
     url = redirected(url, location, origin);
   }
   throw new DownloadError("unreachable", `${origin.href} redirects more than ${redirectLimit} times.`);
+}
+
+/** A server that sends from plain HTTP to HTTPS is still the one that the operator named, where both have their usual ports. */
+function isSameServer(url: URL, origin: URL): boolean {
+  if (url.protocol === origin.protocol) return url.host === origin.host;
+  const isUpgrade = origin.protocol === "http:" && url.protocol === "https:";
+  return isUpgrade && url.hostname === origin.hostname && origin.port === "" && url.port === "";
 }
 
 function redirected(from: URL, location: string, origin: URL): URL {
@@ -97,7 +104,7 @@ function once(
 }
 
 /** A small document, such as a manifest. @throws {TransientError} when it is cut off; {DownloadError} when it is too long */
-export async function textOf(answer: Answer): Promise<string> {
+export async function bytesOf(answer: Answer): Promise<Buffer> {
   const limit = 8 * 1024 * 1024;
   const length = Number(answer.headers["content-length"] ?? 0);
   if (length > limit)
@@ -108,10 +115,15 @@ export async function textOf(answer: Answer): Promise<string> {
     if (seen > limit) answer.body.destroy(new Error("the document is too long"));
   });
   try {
-    return await text(answer.body);
+    return await buffer(answer.body);
   } catch (cause) {
     throw new TransientError(`${answer.url.host} broke off its answer`, { cause });
   }
+}
+
+/** Like `bytesOf`. */
+export async function textOf(answer: Answer): Promise<string> {
+  return new TextDecoder().decode(await bytesOf(answer));
 }
 
 export function cancelled(): DownloadError {

@@ -46,7 +46,7 @@ function chosen(
   files: readonly TreeFile[],
   { repository, wanted }: { readonly repository: string; readonly wanted: HuggingFaceFile },
 ): readonly TreeFile[] {
-  const group = (path: string) => path.replace(/-\d{5}-of-(\d{5})\.gguf$/i, "").toLowerCase();
+  const group = (path: string) => path.replace(/-\d{5}(-of-\d{5}\.gguf)$/i, "$1").toLowerCase();
   const matches =
     "path" in wanted
       ? files.filter(({ path }) => group(path) === group(wanted.path))

@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { readdir, stat, symlink } from "node:fs/promises";
+import { lstat, readdir, stat, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { DownloadError } from "./errors.ts";
@@ -7,9 +7,13 @@ import { cancelled } from "./http.ts";
 import { createPartial } from "./partial-file.ts";
 import { checkSpace } from "./space.ts";
 
+export function localPath(path: string): string {
+  return resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
+}
+
 /** The file of a path, or all parts of a split model. @throws {DownloadError} `not_found`, `bad_target` */
 export async function localFiles(path: string): Promise<string[]> {
-  const absolute = resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
+  const absolute = localPath(path);
   const found = await stat(absolute).catch((cause: unknown) => {
     throw new DownloadError("not_found", `There is no file ${absolute}.`, cause);
   });
@@ -19,6 +23,18 @@ export async function localFiles(path: string): Promise<string[]> {
   const group = (name: string) => name.replace(part, "-$1");
   const names = (await readdir(dirname(absolute))).filter((name) => part.test(name));
   return names.filter((name) => group(name) === group(basename(absolute))).map((name) => join(dirname(absolute), name));
+}
+
+/**
+ * Whether the file that is to get to a path is what lies there, whatever the names and links that lead to it. A link to it is not
+ * the copy that may be wanted.
+ */
+export async function isThere(source: string, path: string, localFile: "copy" | "link"): Promise<boolean> {
+  const [wanted, found] = await Promise.all([
+    stat(source, { bigint: true }),
+    (localFile === "link" ? stat : lstat)(path, { bigint: true }).catch(() => undefined),
+  ]);
+  return wanted.dev === found?.dev && wanted.ino === found.ino;
 }
 
 export async function copyHere(

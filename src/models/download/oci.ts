@@ -1,6 +1,7 @@
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { DownloadError, TransientError } from "./errors.ts";
-import { ask, textOf, type Answer, type Target } from "./http.ts";
+import { ask, bytesOf, type Answer, type Target } from "./http.ts";
 import type { PackedLayer, PackedModel } from "./packed-model.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
@@ -128,10 +129,18 @@ function fileNameOf(place: Place, { annotations }: Layer, count: number, number:
 async function fetchManifest(place: Place, access: RegistryAccess, reference: string, signal: AbortSignal): Promise<unknown> {
   const target = await access.target(`manifests/${reference}`, signal);
   const answer = await ask("GET", withAccept(target), signal);
-  const body = await textOf(answer);
+  const body = await bytesOf(answer);
   checkStatus(place, answer);
+  const found = `sha256:${createHash("sha256").update(body).digest("hex")}`;
+  // All that is pulled is held to the digests in it; only its own says that they are the right ones.
+  if (reference.startsWith("sha256:") && reference !== found) {
+    throw new DownloadError(
+      "damaged",
+      `The manifest ${reference} of ${nameOf(place)} is not what its digest says: what came has ${found}. Nothing was pulled. Try again; if it happens again, the registry has damaged it, or somebody has changed it.`,
+    );
+  }
   try {
-    return JSON.parse(body);
+    return JSON.parse(body.toString());
   } catch (cause) {
     throw new DownloadError("unreachable", `${place.registry} does not answer like a registry. Is the address right?`, cause);
   }

@@ -30,7 +30,8 @@ export class Pulls {
       });
     }
     const joined = this.#underWay.get(known.id);
-    if (joined !== undefined) return joined.operation;
+    // One that was called off takes a moment to stop. The new one waits for it.
+    if (joined !== undefined && !joined.stopping.signal.aborted) return joined.operation;
     const stopping = new AbortController();
     const operation = new Operation("pull", known.id, () => {
       stopping.abort();
@@ -41,7 +42,9 @@ export class Pulls {
       .catch((thrown: unknown) => {
         this.#failed(operation, thrown);
       })
-      .finally(() => this.#underWay.delete(known.id));
+      .finally(() => {
+        if (this.#underWay.get(known.id)?.operation === operation) this.#underWay.delete(known.id);
+      });
     return operation;
   }
 

@@ -1,4 +1,4 @@
-import { statfs } from "node:fs/promises";
+import { lstat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DownloadError } from "./errors.ts";
 
@@ -12,6 +12,12 @@ export async function checkSpace(path: string, fileName: string, neededBytes: nu
     "no_space",
     `${fileName} needs ${neededBytes} bytes more, and ${folder} has ${free} free. Make room, or choose another folder with --models-dir.`,
   );
+}
+
+/** What a file takes of its disk, which is less than its size while there are holes in it; 0 where there is none. */
+export async function allocatedBytes(path: string): Promise<number> {
+  const found = await lstat(path).catch(() => undefined);
+  return found === undefined ? 0 : found.blocks * 512;
 }
 
 /** @returns `no_space` for what a full disk has thrown; everything else as it is */

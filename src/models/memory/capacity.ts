@@ -12,7 +12,10 @@ export interface CapacitySettings {
 }
 
 /** What a runner without a model takes, in bytes: Node.js, the library, and an open backend. */
-export const spareBytes = 64 * 1024 * 1024;
+const spareBytes = 64 * 1024 * 1024;
+
+/** What an open backend takes of each GPU, in bytes: a CUDA context, whose size the driver chooses. */
+const contextBytes = 384 * 1024 * 1024;
 
 /**
  * How much memory models may take, all together: what is free now, and what the runners hold already. A limit of the
@@ -24,14 +27,25 @@ export const spareBytes = 64 * 1024 * 1024;
 export class Capacity {
   readonly #settings: CapacitySettings;
   #videoMemory = 0;
+  #gpus = 0;
 
   constructor(settings: CapacitySettings) {
     this.#settings = settings;
   }
 
-  /** @param held by our own runners at the same time, in bytes */
-  sawVideoMemory({ gpus, free }: VideoMemory, held: number): void {
-    this.#videoMemory = Math.max(0, free + held - gpus * this.#settings.gpuMemoryReserve);
+  /**
+   * @param held by our own models at the same time, in bytes
+   * @param openRunners how many have opened the backend and have no model: what these take is free for one, as it is of main memory
+   */
+  sawVideoMemory({ gpus, free }: VideoMemory, held: number, openRunners: number): void {
+    this.#gpus = gpus;
+    const reserve = gpus * this.#settings.gpuMemoryReserve;
+    this.#videoMemory = Math.max(0, free + held + openRunners * gpus * contextBytes - reserve);
+  }
+
+  /** What a runner without a model takes. */
+  get spare(): Memory {
+    return { ram: spareBytes, vram: this.#gpus * contextBytes };
   }
 
   /**

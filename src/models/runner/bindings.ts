@@ -1,5 +1,5 @@
 import { getLlama, getModuleVersion, LlamaLogLevel, type Llama } from "node-llama-cpp";
-import type { PrepareCommand, VideoMemory } from "../../protocol/runner.ts";
+import type { LogLevel, PrepareCommand, VideoMemory } from "../../protocol/runner.ts";
 
 /**
  * The part of node-llama-cpp's native module that the engine calls. None of it is public API: the version is pinned
@@ -140,12 +140,14 @@ export interface Backend {
   /** Whether native work is done in the order in which it was asked for: there is one thread to do it. */
   readonly isSequential: boolean;
   readonly videoMemory: () => Promise<VideoMemory>;
+  /** From which level on it tells of what it does from now on. */
+  readonly setLogLevel: (level: LogLevel) => void;
 }
 
-export type LogLine = (level: "trace" | "debug" | "info" | "warn" | "error" | "fatal", message: string) => void;
+export type LogLine = (level: LogLevel, message: string) => void;
 
 /** Loads the native library for the GPU or the CPU. @throws {Error} with the cause as its message. */
-export async function openBackend({ gpu, threads }: PrepareCommand, log: LogLine): Promise<Backend> {
+export async function openBackend({ gpu, threads, logLevel }: PrepareCommand, log: LogLine): Promise<Backend> {
   const version = await getModuleVersion();
   if (version !== supportedVersion)
     throw new Error(`node-llama-cpp ${version} is installed, and llamapod needs ${supportedVersion}`);
@@ -156,7 +158,7 @@ export async function openBackend({ gpu, threads }: PrepareCommand, log: LogLine
     skipDownload: true,
     progressLogs: false,
     maxThreads: threads,
-    logLevel: LlamaLogLevel.info,
+    logLevel: nativeLogLevels[logLevel],
     logger: (level, message) => {
       if (level !== LlamaLogLevel.disabled) log(logLevelNames[level], message.trimEnd());
     },
@@ -170,8 +172,21 @@ export async function openBackend({ gpu, threads }: PrepareCommand, log: LogLine
     name: llama.gpu === false ? "cpu" : llama.gpu,
     isSequential: process.env["UV_THREADPOOL_SIZE"] === "1",
     videoMemory: async () => ({ gpus, free: gpus === 0 ? 0 : (await llama.getVramState()).free }),
+    setLogLevel: (level) => {
+      llama.logLevel = nativeLogLevels[level];
+    },
   };
 }
+
+/** What fails a load is explained by lines of the level error, whoever wants to see them. */
+const nativeLogLevels: Readonly<Record<LogLevel, LlamaLogLevel>> = {
+  fatal: LlamaLogLevel.error,
+  error: LlamaLogLevel.error,
+  warn: LlamaLogLevel.warn,
+  info: LlamaLogLevel.info,
+  debug: LlamaLogLevel.debug,
+  trace: LlamaLogLevel.debug,
+};
 
 const logLevelNames = {
   [LlamaLogLevel.fatal]: "fatal",

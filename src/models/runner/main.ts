@@ -4,6 +4,7 @@ import {
   type LoadCommand,
   type PrepareCommand,
   type RunnerEvent,
+  type VideoMemory,
 } from "../../protocol/runner.ts";
 import { openBackend, type Backend } from "./bindings.ts";
 import { chatFormat } from "./chat-formats.ts";
@@ -56,8 +57,9 @@ async function prepare(command: PrepareCommand): Promise<Prepared> {
     if (level === "error" || level === "fatal") complaints = [...complaints, message].slice(-keptComplaints);
     send({ type: "log", source: "llama.cpp", level, message });
   });
-  send({ type: "prepared", backend: backend.name, videoMemory: await backend.videoMemory() });
-  beat(backend);
+  const videoMemory = await backend.videoMemory();
+  send({ type: "prepared", backend: backend.name, videoMemory });
+  beat(backend, videoMemory);
   return { backend, threads: command.threads, baseMemory: ownMemory() };
 }
 
@@ -108,7 +110,7 @@ async function serve(loop: StepLoop): Promise<void> {
 }
 
 /** Says from now on that this process lives: a big file may take minutes to load, with little to tell of. */
-function beat(backend: Backend): void {
+function beat(backend: Backend, firstSeen: VideoMemory): void {
   let loopDelays: number[] = [];
   let due = performance.now() + loopCheckMs;
   setInterval(() => {
@@ -116,13 +118,20 @@ function beat(backend: Backend): void {
     loopDelays.push(Math.max(0, now - due) / 1_000);
     due = now + loopCheckMs;
   }, loopCheckMs);
-  const tell = async (): Promise<void> => {
-    const videoMemory = await backend.videoMemory();
+  let videoMemory = firstSeen;
+  let isLooking = false;
+  // Where GPUs share the main memory, to look waits for the thread that computes, for which a heartbeat must not.
+  const look = async (): Promise<void> => {
+    isLooking = true;
+    videoMemory = await backend.videoMemory();
+    isLooking = false;
+  };
+  setInterval(() => {
     const statistics = serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 };
     send({ type: "heartbeat", statistics, computingMs: serving?.engine.computingMs ?? 0, videoMemory, loopDelays });
     loopDelays = [];
-  };
-  setInterval(() => void tell(), heartbeatMs);
+    if (!isLooking) void look();
+  }, heartbeatMs);
 }
 
 async function stop({ loop, ended }: Serving): Promise<void> {
@@ -162,6 +171,9 @@ async function carryOut(message: unknown): Promise<void> {
     case "load":
       if (prepared === undefined) break;
       serving = await load(await prepared, command);
+      break;
+    case "log_level":
+      if (prepared !== undefined) (await prepared).backend.setLogLevel(command.logLevel);
       break;
     case "generate":
       serving?.loop.generate(command);

@@ -11,12 +11,12 @@ export function modelRoutes({ pool, pulls }: ServerContext): Router {
   const router = Router();
 
   router.get("/api/models", (_request, response) => {
-    response.json({ models: pool.models.map(modelObject) });
+    response.json({ models: modelObjects(pool) });
   });
 
   router.get("/api/models/:id", async (request, response) => {
     const { id } = await pool.find(request.params.id);
-    response.json(pool.models.filter((model) => model.id === id).map(modelObject)[0]);
+    response.json(modelObjects(pool).find((model) => model.id === id));
   });
 
   router.post("/api/models/:id/plan", async (request, response) => {
@@ -55,7 +55,12 @@ function accept(response: Response, operation: Operation): void {
   response.status(202).location(`/api/operations/${operation.id}`).json(operationObject(operation.status));
 }
 
-function modelObject({ id, aliases, state, active, sizeBytes, isBuiltIn, memory, progress, reason }: ModelStatus): ModelObject {
+function modelObjects({ models, fitting }: ServerContext["pool"]): ModelObject[] {
+  return models.map((model) => modelObject(model, fitting.get(model.id)));
+}
+
+function modelObject(status: ModelStatus, fits: boolean | undefined): ModelObject {
+  const { id, aliases, state, active, sizeBytes, isBuiltIn, memory, progress, reason } = status;
   return {
     id,
     aliases: [...aliases],
@@ -64,6 +69,7 @@ function modelObject({ id, aliases, state, active, sizeBytes, isBuiltIn, memory,
     size_bytes: sizeBytes,
     built_in: isBuiltIn,
     memory_estimate_bytes: memory === undefined ? null : memory.ram + memory.vram,
+    fits: fits ?? null,
     progress,
     reason,
   };
