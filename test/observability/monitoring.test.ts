@@ -6,10 +6,11 @@ import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
 import { z } from "zod";
 import { errorCodes } from "../../src/protocol/errors.ts";
+import { until } from "../support/processes.ts";
 import { startService, type RunningService } from "../support/service.ts";
 import { greedy, StreamClient } from "../support/stream-client.ts";
 import { readDashboard } from "./dashboard.ts";
-import { monitoring, Prometheus, skipWithoutPrometheus } from "./prometheus.ts";
+import { monitoring, Prometheus, skipWithoutPrometheus, type Sample } from "./prometheus.ts";
 import { makeTraffic } from "./traffic.ts";
 
 /** Rounds of traffic after which every expression has long had an answer. */
@@ -91,13 +92,16 @@ describe("monitoring", { skip: skipWithoutPrometheus }, () => {
     const [{ expr } = assert.fail("there is no such panel")] =
       readDashboard().panels.find(({ type, title }) => type === "stat" && title === "Errors")?.targets ?? [];
     using client = await StreamClient.connect(service.url);
-    let answered = await prometheus.query(expr);
-    for (let round = 0; answered.length === 0 && round < mostRounds; round++) {
-      await client.generate(greedy(`good-${round}`, 12));
+    let answered: readonly Sample[] = [];
+    let round = 0;
+    // A rate needs two scrapes.
+    await until(async () => {
+      await client.generate(greedy(`good-${++round}`, 12));
       client.send({ type: "generate", ...greedy(`bad-${round}`, 12), model: "none" });
       await client.take("error", `bad-${round}`);
       answered = await prometheus.query(expr);
-    }
+      return answered.length > 0;
+    });
     assert.deepEqual(
       answered.map(({ value: [, share] }) => share),
       ["0"],
