@@ -1,8 +1,11 @@
+import { stat } from "node:fs/promises";
 import { Command } from "commander";
 import { DownloadError, type DownloadFailure } from "../models/download/errors.ts";
+import { sha256Of } from "../models/download/model-folder.ts";
 import { pullModel, type PulledModel } from "../models/download/pull.ts";
 import { downloadSettings } from "../models/download/settings.ts";
-import type { Catalogue } from "../models/catalogue.ts";
+import type { Catalogue, CatalogueEntry } from "../models/catalogue.ts";
+import { LlamapodError } from "../protocol/errors.ts";
 import { CommandError, type ExitReason } from "./exit-codes.ts";
 import { bytes, printJsonLine } from "./output.ts";
 import { PullDisplay } from "./progress-bar.ts";
@@ -84,7 +87,11 @@ async function pull(
   display: PullDisplay,
 ): Promise<PulledModel> {
   const known = catalogue.definition(model)?.definition;
-  if (known !== undefined && known.source === undefined) {
+  const here = known?.source === undefined ? catalogue.get(model) : undefined;
+  if (here !== undefined && force === true) {
+    throw new CommandError("usage", `${model} is here, and where it could be fetched from again is not known.`);
+  }
+  if (here === undefined && known !== undefined && known.source === undefined) {
     throw new CommandError("usage", `models.yaml gives no source for ${model}. Add one, or put its file into ${folder}.`);
   }
   const stopping = new AbortController();
@@ -93,6 +100,7 @@ async function pull(
   };
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
+    if (here !== undefined) return await asItIs(here, stopping.signal, display);
     return await pullModel({
       request: {
         source: known?.source ?? model,
@@ -110,6 +118,20 @@ async function pull(
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
   }
+}
+
+/** Of a model of which nothing is known but its file. */
+async function asItIs({ file, header }: CatalogueEntry, signal: AbortSignal, display: PullDisplay): Promise<PulledModel> {
+  if (header instanceof LlamapodError) throw new CommandError("damaged", header.message, header);
+  const files = [];
+  for (const path of file.paths) {
+    const { size: sizeBytes } = await stat(path);
+    const sha256 = await sha256Of(path, signal, (bytes) => {
+      display.update({ phase: "verifying", file: path, bytes, totalBytes: sizeBytes });
+    });
+    files.push({ path, source: path, sizeBytes, sha256 });
+  }
+  return { path: file.paths[0] ?? "", sizeBytes: header.fileBytes, files, wasHere: true };
 }
 
 function pulledJson({ path, sizeBytes, files, wasHere }: PulledModel): object {

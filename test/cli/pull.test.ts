@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { tinyModel } from "../fixtures/tiny-models.ts";
+import { writeGguf } from "../fixtures/gguf-writer.ts";
+import { splitModel } from "../fixtures/split-model.ts";
+import { tinyModel, tinyModelFile } from "../fixtures/tiny-models.ts";
 import { FileServer } from "../support/file-server.ts";
 import { runCommand } from "../support/processes.ts";
 import { hasSmallDisks, onDiskThatGrows, onSmallDisk } from "../support/small-disk.ts";
@@ -72,12 +74,16 @@ describe("llamapod pull", () => {
     { what: "an address without a file's name", source: () => `${server.url}/download?id=7` },
   ]) {
     test(`a model of models.yaml whose source is ${what} becomes the model of that id`, async () => {
-      const path = ["m-Q8_0.gguf", "m-Q4_0-00001-of-00002.gguf", "m-Q4_0-00002-of-00002.gguf"];
-      const listing = path.map((each) => ({ type: "file", path: each, size: content.length }));
-      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
-      for (const each of path) server.files.set(`/owner/model/resolve/main/${each}`, { content });
-      server.files.set("/download?id=7", { content });
       const models = await mkdtemp(join(folder, "models-"));
+      const offered = new Map([["m-Q8_0.gguf", content]]);
+      for (const [name, part] of splitModel("m-Q4_0", await tinyModelFile("gpt2"), 2)) {
+        await writeGguf(join(models, "part"), part);
+        offered.set(name, await readFile(join(models, "part")));
+      }
+      const listing = [...offered].map(([path, { length }]) => ({ type: "file", path, size: length }));
+      server.files.set("/api/models/owner/model/tree/main?recursive=true", { content: Buffer.from(JSON.stringify(listing)) });
+      for (const [path, each] of offered) server.files.set(`/owner/model/resolve/main/${path}`, { content: each });
+      server.files.set("/download?id=7", { content });
       await writeFile(join(models, "models.yaml"), JSON.stringify({ models: { mine: { source: source() } } }));
       const { code, stdout, stderr } = await runCommand(["pull", "--models-dir", models, "mine"], { HF_ENDPOINT: server.url });
       assert.equal(code, 0, stderr);
@@ -182,6 +188,26 @@ describe("llamapod pull", () => {
       const last = JSON.parse(lines.at(-1) ?? "") as { model: string; state: string; files: { sha256: string }[] };
       assert.deepEqual([last.model, last.state, last.files[0]?.sha256], [id, "unchanged", digest]);
     }
+  });
+
+  test("a model of which only the file is known is here, by its id, and cannot be fetched anew; what cannot be used is said", async () => {
+    const models = await mkdtemp(join(folder, "models-"));
+    await writeFile(join(models, "own.gguf"), content);
+    await writeFile(join(models, "cut.gguf"), content.subarray(0, 100));
+    const pulling = (...args: string[]) => runCommand(["pull", "--quiet", "--models-dir", models, ...args]);
+    const own = await pulling("own");
+    assert.deepEqual([own.code, own.stdout], [0, `own is here already: ${join(models, "own.gguf")} (919 kB)\n`], own.stderr);
+    const demo = await pulling("llamapod-demo");
+    assert.equal(demo.code, 0, demo.stderr);
+    assert.match(demo.stdout, /^llamapod-demo is here already: /);
+    const anew = await pulling("own", "--force");
+    assert.deepEqual(
+      [anew.code, anew.stderr],
+      [2, "llamapod: own is here, and where it could be fetched from again is not known.\n"],
+    );
+    const cut = await pulling("cut");
+    assert.equal(cut.code, 6);
+    assert.match(cut.stderr, /cut\.gguf is not a usable GGUF file/);
   });
 
   test("the same words in another folder mean another file", async () => {

@@ -403,6 +403,12 @@ describe("pulling a model", () => {
       assert.equal((await pull(`hf://owner/model/${others[0] ?? ""}`)).files.length, 2);
     });
 
+    test("the parts that lie in the models folder are here already", async () => {
+      for (const [name, part] of splitModel("own", await tinyModelFile("gpt2"), 2)) await writeGguf(join(folder, name), part);
+      const { files, wasHere } = await pull(join(folder, "own-00001-of-00002.gguf"), { localFile: "link", existing: "again" });
+      assert.deepEqual([files.length, wasHere], [2, true]);
+    });
+
     test("of an address only the part that it names", async () => {
       assert.equal((await pull(`${server.url}/owner/model/resolve/main/${two}`)).files.length, 1);
     });

@@ -2,8 +2,8 @@ import { realpath, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { LlamapodError } from "../../protocol/errors.ts";
-import { readGgufFile } from "../gguf/header.ts";
 import { DownloadError } from "./errors.ts";
+import { checkGgufFile } from "./gguf-file.ts";
 import { layersOf, type Item } from "./items.ts";
 import { isThere } from "./local-file.ts";
 import { sha256Of, type ModelPlace, type PulledRecord } from "./model-folder.ts";
@@ -52,7 +52,7 @@ export async function hereAlready(pull: Pull, wanted: Wanted): Promise<PulledRec
 
 /** What is asked for lies in its place: there is nothing to fetch, and putting it there anew could only lose it. */
 async function inItsPlace(pull: Pull, { place, expected }: Wanted): Promise<PulledRecord> {
-  const { fileBytes: sizeBytes } = await readGgufFile(place.path).catch((thrown: unknown) => {
+  const sizeBytes = await checkGgufFile(place.path).catch((thrown: unknown) => {
     throw thrown instanceof LlamapodError ? new DownloadError("damaged", thrown.message, thrown) : thrown;
   });
   const sha256 = await digestOf(place.path, place, pull);

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { LlamapodError } from "../../protocol/errors.ts";
-import { metadataNumber, modelOf, readGgufFile } from "../gguf/header.ts";
 import { DownloadError } from "./errors.ts";
+import { checkGgufFile } from "./gguf-file.ts";
 import { expectedOf, hereAlready, type Wanted } from "./here-already.ts";
 import { itemsOf, layersOf, named, sizeOf, type Item } from "./items.ts";
 import { copyHere, linkHere, localPath } from "./local-file.ts";
@@ -159,9 +159,7 @@ async function fetchItem(pull: Pull, { item, place, expected }: Part): Promise<P
 /** @throws {DownloadError} `damaged` for what is no GGUF file, which is removed */
 async function checkHeader(place: ModelPlace): Promise<void> {
   try {
-    const file = await readGgufFile(place.partialPath);
-    // A part is none by itself. Whether they make one shows when all are there.
-    if ((metadataNumber(file, "split.count") ?? 1) === 1) modelOf(place.fileName, [file]);
+    await checkGgufFile(place.partialPath);
   } catch (thrown) {
     if (!(thrown instanceof LlamapodError)) throw thrown;
     await place.removePartial();
