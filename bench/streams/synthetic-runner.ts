@@ -72,6 +72,8 @@ process.on("message", (message) => {
         send({ type: "step", at: performance.now(), prefilled: 0, started: [], outputs: [], ended });
       }
       break;
+    case "log_level":
+      break;
     case "stop":
       process.exit(0);
   }

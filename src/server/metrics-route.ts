@@ -1,5 +1,5 @@
 import express, { type Express, type Router } from "express";
-import type { Exposition } from "../health/metrics/exposition.ts";
+import type { Exposition } from "../health/metrics/metrics.ts";
 import { LlamapodError } from "../protocol/errors.ts";
 import type { ServerContext } from "./context.ts";
 import { guard } from "./guard.ts";

@@ -3,7 +3,7 @@ import type { ErrorCode } from "../../protocol/errors.ts";
 import { ConnectionMetrics } from "./connection-metrics.ts";
 import * as buckets from "./buckets.ts";
 import { watchEventLoop } from "./event-loop.ts";
-import { expose, type Exposition } from "./exposition.ts";
+import { plainText } from "./exposition.ts";
 import { Instruments } from "./instruments.ts";
 import { ModelLabels } from "./model-labels.ts";
 import { ModelMetrics } from "./model-metrics.ts";
@@ -41,6 +41,9 @@ export interface ReadingMeasurement {
   /** When what counts was read. */
   readonly succeededAtMs: number | undefined;
 }
+
+/** One part of what `/metrics` can be asked for. */
+export type Exposition = "openmetrics" | "plain";
 
 /**
  * The instruments, in one registry. Others tell them what happens; a scrape reads what is there and touches no runner. Label
@@ -146,9 +149,9 @@ export class Metrics {
         this.requests.known(modelId);
       }
     }
-    const text = await expose(this.#make.registry, exposition);
+    const text = await this.#make.registry.metrics();
     if (exposition === "openmetrics") return { contentType: this.#make.registry.contentType, text };
-    return { contentType: "text/plain; version=0.0.4; charset=utf-8", text };
+    return { contentType: "text/plain; version=0.0.4; charset=utf-8", text: plainText(text) };
   }
 
   /** A model is gone when its file is, and nobody computes with it or waits for it. */
