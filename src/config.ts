@@ -5,10 +5,12 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { gpuModes, logLevels } from "./protocol/runner.ts";
 
+const wrongNames = "must be names, separated by commas";
+
 const names = z
   .preprocess(
     (value) => (typeof value === "string" ? value.split(",").map((name) => name.trim()) : value),
-    z.array(z.string().min(1), { error: "must be names, separated by commas" }),
+    z.array(z.string({ error: wrongNames }).min(1, { error: wrongNames }), { error: wrongNames }),
   )
   .default([]);
 
@@ -96,7 +98,7 @@ const schema = z.strictObject({
     .default(10)
     .describe("how long a runner at work may say nothing before it is held to hang, and replaced"),
   loadTimeoutSeconds: seconds(1)
-    .default(600)
+    .default(1_800)
     .describe("how long a model that loads may get no further before its runner is held to hang, and killed"),
   preload: names.describe("models that are loaded at the start, while there is room"),
   pinned: names.describe("models that are loaded at the start and never make room"),
@@ -215,7 +217,7 @@ export function loadConfig(
   if (error !== undefined) throw new ConfigError(describe(error, sources));
   if (!loopback.test(data.host) && !data.allowUnauthenticated && data.apiKeysFile === undefined) {
     throw new ConfigError(
-      `--host ${data.host} can be reached from other machines, and there are no keys: anyone could use the server. Name a file of keys with --api-keys-file, listen on 127.0.0.1, or add --allow-unauthenticated if the network in front keeps strangers out.`,
+      `${nameIn(sources, "host")} ${data.host} can be reached from other machines, and there are no keys: anyone could use the server. Name a file of keys with --api-keys-file, listen on 127.0.0.1, or add --allow-unauthenticated if the network in front keeps strangers out.`,
     );
   }
   return data;
@@ -229,11 +231,20 @@ function describe({ issues }: z.ZodError, sources: readonly Source[]): string {
       : [{ key: String(key), reason: message }],
   );
   const sentences = wrong.map(({ key, reason }) => {
-    const source = sources.findLast(({ values }) => key in values);
-    const given = settingOf(key) === undefined ? "" : `, not ${JSON.stringify(source?.values[key])}`;
-    return `${source?.nameOf(key) ?? key}: ${reason}${given}.`;
+    const { values } = sourceOf(sources, key) ?? {};
+    const given = settingOf(key) === undefined ? "" : `, not ${JSON.stringify(values?.[key])}`;
+    return `${nameIn(sources, key)}: ${reason}${given}.`;
   });
-  return sentences.join("\n");
+  return [...new Set(sentences)].join("\n");
+}
+
+/** The last one wins. */
+function sourceOf(sources: readonly Source[], key: string): Source | undefined {
+  return sources.findLast(({ values }) => key in values);
+}
+
+function nameIn(sources: readonly Source[], key: string): string {
+  return sourceOf(sources, key)?.nameOf(key) ?? key;
 }
 
 function settingOf(key: string): Setting | undefined {

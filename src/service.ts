@@ -198,7 +198,7 @@ function readKeys(file: string): KeyRing {
     return KeyRing.parse(readFileSync(file, "utf8"));
   } catch (thrown) {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new ConfigError(`--api-keys-file ${file} cannot be used: ${reason}`);
+    throw new ConfigError(`The file of keys ${file} cannot be used: ${reason}`);
   }
 }
 

@@ -39,7 +39,7 @@ process.on("message", (message) => {
   switch (command.type) {
     case "prepare":
     case "unload":
-      send({ type: "prepared", backend: "cpu", videoMemory: { gpus: 0, free: 0 } });
+      send({ type: "prepared", backend: "cpu", videoMemory: { gpus: 0, free: 0, perRunner: 0 } });
       break;
     case "estimate":
       send({ type: "estimated", memory: { ram: 2 ** 20, vram: 0 } });
@@ -57,7 +57,6 @@ process.on("message", (message) => {
           type: "heartbeat",
           statistics: { busySlots: answers.size, cachedTokens: 0 },
           computingMs: 0,
-          videoMemory: { gpus: 0, free: 0 },
           loopDelays: [],
         });
       }, 1_000);

@@ -72,6 +72,7 @@ function open({ gpu, threads }: Config): Promise<Opened> {
       },
       stepped: () => undefined,
       beat: () => undefined,
+      sawVideoMemory: () => undefined,
     });
   });
 }

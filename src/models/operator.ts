@@ -74,6 +74,7 @@ export class Operator {
   unload(modelId: string): Operation {
     const known = this.#unloads.get(modelId);
     if (known !== undefined) return known;
+    for (const wish of this.#intent.wishes) if (wish.modelId === modelId) wish.cancel();
     const operation = new Operation("unload", modelId, () => {
       this.#callUnloadOff(operation);
     });
@@ -134,8 +135,10 @@ export class Operator {
   }
 
   #happened(event: IntentEvent): void {
+    const [current] = this.#intent.wishes;
     const { intent, moves } = after(this.#intent, event);
     this.#intent = intent;
+    if (current !== undefined && !intent.wishes.includes(current)) this.#reopen();
     for (const move of moves) this.#make(move);
   }
 
@@ -150,7 +153,6 @@ export class Operator {
         for (const job of this.#queue.jobs) if (job.isMovable && job.modelId === move.from) job.moveTo(move.to);
         break;
       case "called-off":
-        this.#reopen();
         move.wish.cancelled();
         this.#user.changed(move.wish.modelId);
         break;
@@ -159,7 +161,6 @@ export class Operator {
         move.wish.done();
         break;
       case "failed":
-        this.#reopen();
         if (move.wish.kind === "switch") this.#switchFailed(move.wish, move.error);
         move.wish.failed(move.error);
         this.#user.changed(move.wish.modelId);
@@ -167,7 +168,7 @@ export class Operator {
     }
   }
 
-  /** Who made room for what has come to nothing has its time again, and makes room for what waits when that is over. */
+  /** Who made room for a wish that is over has its time again, and makes room for what waits when that is over. */
   #reopen(): void {
     for (const resident of this.#residents.all) resident.closedAt = undefined;
   }

@@ -55,7 +55,7 @@ export class Pool {
   #isUnsettled = false;
   #wakeTimer: NodeJS.Timeout | undefined;
   /** As a runner has seen them last. */
-  #gpus: VideoMemory = { gpus: 0, free: 0 };
+  #gpus: VideoMemory = { gpus: 0, free: 0, perRunner: 0 };
   /** `draining`: what was accepted is still answered, nothing new is. */
   #phase: "open" | "draining" | "closed" = "open";
 
@@ -316,7 +316,7 @@ export class Pool {
         this.#residents.stop(modelId);
         break;
       case "stop":
-        this.#metrics.models.evicted(modelId, "room");
+        this.#metrics.models.evicted(modelId, resident?.isUnloading === true ? "requested" : "room");
         this.#residents.stop(modelId);
         break;
       case "dispatch": {

@@ -114,9 +114,11 @@ export class Residents {
       stepped: (_, step) => {
         this.#stepped(entry.id, runner, step);
       },
-      beat: (_, { loopDelays, videoMemory }) => {
+      beat: (_, { loopDelays }) => {
         this.#metrics.runnerLoopDelays(loopDelays);
-        this.#user.sawVideoMemory(videoMemory);
+      },
+      sawVideoMemory: (_, seen) => {
+        this.#user.sawVideoMemory(seen);
       },
     });
     this.#user.changed(entry);

@@ -14,6 +14,7 @@ import {
   type RunnerCommand,
   type SlotStatistics,
   type StepEvent,
+  type VideoMemory,
 } from "../protocol/runner.ts";
 import { hasGpuDevice, isGpuExpected } from "./gpu.ts";
 import { hasEnded, isLeaving, transition, type RunnerState } from "./runner-state.ts";
@@ -22,6 +23,7 @@ export interface RunnerObserver {
   stateChanged(runner: RunnerProcess): void;
   stepped(runner: RunnerProcess, step: StepEvent): void;
   beat(runner: RunnerProcess, heartbeat: HeartbeatEvent): void;
+  sawVideoMemory(runner: RunnerProcess, seen: VideoMemory): void;
 }
 
 const program = fileURLToPath(new URL("./runner/main.js", import.meta.url));
@@ -48,7 +50,7 @@ export interface SilenceLimits {
 export const defaultSilence: SilenceLimits = {
   loading: 60_000,
   serving: 10_000,
-  stuck: 600_000,
+  stuck: 1_800_000,
   estimating: 60_000,
   computing: 300_000,
 };
@@ -210,7 +212,7 @@ export class RunnerProcess {
       this.kill();
       return;
     }
-    if (event.type !== "heartbeat" && event.type !== "log") this.#stuckChecks = 0;
+    if (event.type !== "heartbeat" && event.type !== "video_memory" && event.type !== "log") this.#stuckChecks = 0;
     switch (event.type) {
       case "step":
         this.#observer.stepped(this, event);
@@ -220,6 +222,9 @@ export class RunnerProcess {
         this.#observer.beat(this, event);
         // The thread that computes hangs by itself: the one that says so goes on.
         if (event.computingMs > this.#silence.computing) this.#hung("computing");
+        break;
+      case "video_memory":
+        this.#observer.sawVideoMemory(this, event.videoMemory);
         break;
       case "log":
         if (event.source === "llama.cpp") this.#engineLog[event.level](event.message);

@@ -6,6 +6,7 @@ import type {
   RunnerCommand,
   SlotStatistics,
   StepEvent,
+  VideoMemory,
 } from "../protocol/runner.ts";
 import type { RunnerState } from "./runner-state.ts";
 
@@ -29,6 +30,7 @@ export interface RunnerUser {
   stateChanged(runner: Runner): void;
   stepped(runner: Runner, step: StepEvent): void;
   beat(runner: Runner, heartbeat: HeartbeatEvent): void;
+  sawVideoMemory(runner: Runner, seen: VideoMemory): void;
 }
 
 /** Starts a runner. @throws {Error} where the machine cannot start a process */

@@ -114,8 +114,9 @@ export class Spares {
         if (state.name === "prepared") this.#onVideoMemory(state.videoMemory);
       },
       stepped: () => undefined,
-      beat: (_, { videoMemory }) => {
-        this.#onVideoMemory(videoMemory);
+      beat: () => undefined,
+      sawVideoMemory: (_, seen) => {
+        this.#onVideoMemory(seen);
       },
     });
     void runner.exited.then(() => {

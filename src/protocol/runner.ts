@@ -120,6 +120,8 @@ export const videoMemory = z.strictObject({
   gpus: z.int().min(0),
   /** Bytes that nobody uses. */
   free: z.int().min(0),
+  /** Bytes that an open backend takes, without a model. */
+  perRunner: z.int().min(0),
 });
 
 /** Main memory and GPU memory, in bytes. */
@@ -166,10 +168,11 @@ export const runnerEvent = z.discriminatedUnion("type", [
     statistics: slotStatistics,
     /** How long the batch under way has taken until now, in milliseconds; 0 where none is. */
     computingMs: z.number().min(0),
-    videoMemory,
     /** How late timers have fired since the last one, in seconds each. */
     loopDelays: z.array(z.number()),
   }),
+  /** It has looked: at the start and from then on each second, or as often as there is time to. */
+  z.strictObject({ type: z.literal("video_memory"), videoMemory }),
   z.strictObject({
     type: z.literal("log"),
     /** Whose words they are. */

@@ -17,7 +17,12 @@ const skip = servers === undefined ? "THERE IS NO openssl HERE, OR NO RIGHT TO T
 
 async function mirror(tls: Certificate): Promise<readonly [FileServer, FileServer]> {
   const plain = await FileServer.start({ host, port: 80 });
-  return [plain, await FileServer.start({ host, port: 443, tls })];
+  try {
+    return [plain, await FileServer.start({ host, port: 443, tls })];
+  } catch (thrown) {
+    await plain[Symbol.asyncDispose]();
+    throw thrown;
+  }
 }
 
 test("a mirror that sends from its plain HTTP to its HTTPS is followed with the token, and never back", { skip }, async () => {

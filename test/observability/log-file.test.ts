@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { LogFile } from "../../src/logging/log-file.ts";
 import { until } from "../support/processes.ts";
 
@@ -11,6 +11,8 @@ test("a log file that cannot be written goes on when it can be, and says how man
   const path = join(folder, "llamapod.log");
   // It cannot be put aside while that is there.
   await mkdir(join(`${path}.1`, "in-the-way"), { recursive: true });
+  let now = 0;
+  mock.method(performance, "now", () => now);
   const troubles: Error[] = [];
   const file = new LogFile(path, { bytes: 2_000, count: 1 }, (error) => void troubles.push(error));
   file.write(`{"msg":"${"x".repeat(2_000)}"}\n`);
@@ -18,6 +20,7 @@ test("a log file that cannot be written goes on when it can be, and says how man
   file.write('{"msg":"left out"}\n');
   // There is room again. A disk that was full may have taken a part of a line.
   await writeFile(path, '{"msg":"ha');
+  now += 10_000;
   const lines = async (name: string) => (await readFile(name, "utf8")).trimEnd().split("\n");
   await until(async () => {
     file.write('{"msg":"again"}\n');
@@ -35,5 +38,6 @@ test("a log file that cannot be written goes on when it can be, and says how man
   assert.match(msg, /could not be written: up to \d+ lines were left out/);
   assert.ok(leftOut >= 2, `${leftOut} lines`);
   assert.deepEqual(new Set(rest), new Set(['{"msg":"again"}']));
+  mock.restoreAll();
   await rm(folder, { recursive: true });
 });

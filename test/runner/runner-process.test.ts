@@ -52,6 +52,7 @@ async function start(
       onStep(step);
     },
     beat: () => undefined,
+    sawVideoMemory: () => undefined,
   };
   const runner = new RunnerProcess(
     cpuOnly,
@@ -165,6 +166,7 @@ test("a runner that gets no further with a batch is killed, although it says tha
     stateChanged: () => ended.dispatchEvent(new Event("change")),
     stepped: () => ended.dispatchEvent(new Event("step")),
     beat: () => undefined,
+    sawVideoMemory: () => undefined,
   };
   // Every batch takes longer than nothing.
   const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, computing: 0 });
@@ -189,6 +191,7 @@ test("a load that gets no further is killed, although its runner says that it li
     stateChanged: () => ended.dispatchEvent(new Event("change")),
     stepped: () => undefined,
     beat: () => undefined,
+    sawVideoMemory: () => undefined,
   };
   const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, stuck: 3_000 });
   while (runner.state.name !== "prepared") await once(ended, "change");
@@ -213,7 +216,12 @@ test("a load for which there is too little memory is no proof that the model can
 test("an estimate that gets no further is killed, too", { timeout: 30_000 }, async () => {
   const pipe = join(folder, "never-estimated.gguf");
   execFileSync("mkfifo", [pipe]);
-  const observer = { stateChanged: () => undefined, stepped: () => undefined, beat: () => undefined };
+  const observer = {
+    stateChanged: () => undefined,
+    stepped: () => undefined,
+    beat: () => undefined,
+    sawVideoMemory: () => undefined,
+  };
   const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, estimating: 3_000 });
   const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0 };
   await assert.rejects(runner.estimate({ type: "estimate", path: pipe, ...shape }), /got no further while prepared for 3 s/);
@@ -225,6 +233,7 @@ test("a runner says that it lives before it has a model, too", async () => {
     stateChanged: () => undefined,
     stepped: () => undefined,
     beat: () => beats.dispatchEvent(new Event("beat")),
+    sawVideoMemory: () => undefined,
   };
   const runner = new RunnerProcess(cpuOnly, silent, observer);
   await once(beats, "beat");

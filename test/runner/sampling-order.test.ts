@@ -37,6 +37,7 @@ async function answersOfRunner(family: Family): Promise<number[][]> {
         if (open === 0) runner.stop(10_000).then(() => resolve(answers), reject);
       },
       beat: () => undefined,
+      sawVideoMemory: () => undefined,
     };
     const runner = new RunnerProcess(cpuOnly, silent, observer);
     runner.load("tiny", { type: "load", path, ...settings, template }, observer);

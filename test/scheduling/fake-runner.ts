@@ -17,6 +17,8 @@ export interface FakeMachine {
   /** Of a GPU that is none, in bytes; models are on it where there is any. */
   readonly videoMemory: number;
   readonly gpus: number;
+  /** What a runner takes of it by itself. */
+  readonly contextBytes: number;
   /** A runner has opened the backend, which takes a part of the GPU. */
   opened(runner: FakeRunner): void;
   /** What its models, and other programs, have left of that. */
@@ -121,10 +123,9 @@ export class FakeRunner implements Runner {
     this.enter({ name: "loading", progress });
   }
 
-  /** Says that it lives. */
-  beat(): void {
-    const { statistics } = this;
-    this.#user.beat(this, { type: "heartbeat", statistics, computingMs: 0, loopDelays: [], videoMemory: this.#videoMemory });
+  /** Looks how much of the GPU is free. */
+  look(): void {
+    this.#user.sawVideoMemory(this, this.#videoMemory);
   }
 
   /**
@@ -190,7 +191,8 @@ export class FakeRunner implements Runner {
   }
 
   get #videoMemory(): VideoMemory {
-    return { gpus: this.#machine.gpus, free: this.#machine.freeVideoMemory };
+    const { gpus, freeVideoMemory: free, contextBytes: perRunner } = this.#machine;
+    return { gpus, free, perRunner };
   }
 
   #placed(bytes: number): Memory {

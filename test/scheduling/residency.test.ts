@@ -104,6 +104,22 @@ test("a model that is unloaded while it loads is not loaded to the end, and once
   assert.deepEqual(world.failures, {});
 });
 
+test("a model that is unloaded while the operator's own load of it goes on stays away, and the load is called off", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 });
+  await world.estimateAll();
+  await world.serve("b");
+  for (const begin of ["load", "switchTo"] as const) {
+    const wish = world.pool[begin](world.entry("a"));
+    const runner = await world.runner("a");
+    runner.beginLoading();
+    const unload = world.pool.unload(world.entry("a"));
+    await world.flush();
+    runner.leave();
+    await world.flush();
+    assert.deepEqual([wish.status.state, unload.status.state, world.states], ["cancelled", "done", { b: "ready" }]);
+  }
+});
+
 test("a moment without memory ends no answer that has begun: it goes on when there is some again", async () => {
   using world = new PoolWorld({ a: 4, b: 1 }, { maxResident: 1 });
   world.videoMemory = 6 * mebibyte;
@@ -116,12 +132,12 @@ test("a moment without memory ends no answer that has begun: it goes on when the
   a.leave();
   const b = await world.ready("b");
   world.foreignVideoMemory = 4 * mebibyte;
-  b.beat();
+  b.look();
   const late = world.ask("a");
   await seconds(world, 6);
   assert.deepEqual(world.failures, { [late]: "insufficient_memory" });
   world.foreignVideoMemory = 0;
-  b.beat();
+  b.look();
   await seconds(world, 10);
   b.leave();
   await world.ready("a");
@@ -141,7 +157,7 @@ test("where memory does not come back for a minute, an answer that has begun fai
   a.leave();
   const b = await world.ready("b");
   world.foreignVideoMemory = 4 * mebibyte;
-  b.beat();
+  b.look();
   await seconds(world, 50);
   assert.deepEqual(world.failures, {});
   await seconds(world, 30);

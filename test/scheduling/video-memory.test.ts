@@ -44,38 +44,38 @@ test("a model that is larger than the GPU is refused, with what is missing there
   assert.deepEqual(world.states, { a: "ready" });
 });
 
-test("what another program takes of the GPU, or gives back, counts from the next heartbeat on", async () => {
+test("what another program takes of the GPU, or gives back, counts from the next look on", async () => {
   using world = await withGpu({ a: 2, b: 4 });
   const a = await world.serve("a");
   const forecastOfB = async () => (await world.pool.forecast(world.entry("b"))).forecast;
   assert.deepEqual(await forecastOfB(), { outcome: "beside" });
   world.foreignVideoMemory = 1 * mebibyte;
-  a.beat();
+  a.look();
   assert.deepEqual(await forecastOfB(), { outcome: "evicts", victims: ["a"] });
   world.foreignVideoMemory = 0;
-  a.beat();
+  a.look();
   assert.deepEqual(await forecastOfB(), { outcome: "beside" });
 });
 
-test("a heartbeat while a model is loaded, whose part is neither free nor known to be held, changes nothing", async () => {
+test("a look while a model is loaded, whose part is neither free nor known to be held, changes nothing", async () => {
   using world = await withGpu({ a: 2, b: 4 });
   const a = await world.serve("a");
   world.ask("b");
   const b = await world.runner("b");
   b.beginLoading();
   world.foreignVideoMemory = 4 * mebibyte;
-  a.beat();
+  a.look();
   assert.equal((await world.pool.forecast(world.entry("a"))).capacity.vram, 6 * mebibyte);
 });
 
-test("the metrics tell how many GPUs there are, and what is free on them, from one heartbeat to the next", async () => {
+test("the metrics tell how many GPUs there are, and what is free on them, from one look to the next", async () => {
   using world = await withGpu({ a: 2, b: 4 }, { gpuMemoryReserve: mebibyte / 2 });
   const a = await world.serve("a");
   world.ask("b");
   (await world.runner("b")).beginLoading();
   world.gpus = 2;
   world.foreignVideoMemory = mebibyte;
-  a.beat();
+  a.look();
   const scraped = parseMetrics((await world.metrics.scrape("plain")).text);
   assert.equal(sample(scraped, "llamapod_gpus"), 2);
   assert.equal(sample(scraped, "llamapod_gpu_memory_free_bytes"), 3 * mebibyte);
@@ -85,7 +85,7 @@ test("a part of each GPU stays free", async () => {
   using world = await withGpu({ a: 4, b: 2 }, { gpuMemoryReserve: mebibyte / 2 });
   const a = await world.serve("a");
   world.gpus = 2;
-  a.beat();
+  a.look();
   const { forecast, capacity } = await world.pool.forecast(world.entry("b"));
   assert.equal(capacity.vram, 5 * mebibyte);
   assert.deepEqual(forecast, { outcome: "evicts", victims: ["a"] });
@@ -107,12 +107,12 @@ test("what a spare takes of the GPU is free for a model", async () => {
   using world = await withContexts({ a: 1_000 });
   const a = await world.serve("a");
   const capacity = async () => (await world.pool.forecast(world.entry("a"))).capacity.vram;
-  a.beat();
+  a.look();
   const without = await capacity();
   const [spare] = world.spares;
   assert.equal(spare?.state.name, "starting");
   spare.prepare();
-  a.beat();
+  a.look();
   assert.equal(await capacity(), without);
   assert.equal(without, 2_000 * mebibyte - 2 * contextBytes);
 });
@@ -127,7 +127,7 @@ for (const { size, spares } of [
     const started = new Set<unknown>();
     for (let beats = 0; beats < 20; beats++) {
       for (const spare of world.spares) spare.prepare();
-      a.beat();
+      a.look();
       const job = world.ask("a");
       a.produce(job);
       a.end(job);

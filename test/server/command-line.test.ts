@@ -65,6 +65,7 @@ describe("the command line", () => {
       args: ["--demo-models", "perhaps"],
       says: /--demo-models: must be true or false, not "perhaps"\./,
     },
+    { what: "a list", args: ["--preload", "a,,b"], says: /--preload: must be names, separated by commas, not "a,,b"\.\n$/ },
     {
       what: "a size",
       args: ["--memory-budget", "much"],
@@ -98,7 +99,7 @@ describe("the command line", () => {
       args: ["--config", "/nowhere/llamapod.yaml"],
       says: /\/nowhere\/llamapod\.yaml does not exist/,
     },
-    { what: "an address beyond this machine", args: ["--host", "0.0.0.0"], says: /--allow-unauthenticated/ },
+    { what: "an address beyond this machine", args: ["--host", "0.0.0.0"], says: /--host 0\.0\.0\.0 .*--allow-unauthenticated/ },
     { what: "a model that is not there", args: ["--model", "gone", "--port", "0"], says: /"gone"/ },
   ];
   for (const { what, args, environment, yaml, says } of wrong) {

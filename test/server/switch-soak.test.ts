@@ -68,7 +68,7 @@ test("switches under steady streams, with runners killed between them, lose and 
     const recovered = new Set<string>();
     const allRecovered = async () => {
       recovered.clear();
-      await until(() => recovered.size === models.length * streamsOfEach);
+      await until(() => stop.signal.aborted || recovered.size === models.length * streamsOfEach);
     };
     const asking = models.flatMap((model) =>
       Array.from({ length: streamsOfEach }, async (_, stream) => {
@@ -81,18 +81,21 @@ test("switches under steady streams, with runners killed between them, lose and 
             recovered.add(`${model} ${stream}`);
             counts.interruptions += timings.interruptions;
           } catch (thrown) {
-            if (!(thrown instanceof ClientError) || thrown.code !== "runner_crashed") throw thrown;
+            if (!(thrown instanceof ClientError) || thrown.code !== "runner_crashed") {
+              stop.abort(thrown);
+              throw thrown;
+            }
             counts.crashed++;
           }
         }
       }),
     );
     const switching = async () => {
-      for (let index = 1; index <= count; index++) {
+      for (let index = 1; index <= count && !stop.signal.aborted; index++) {
         const { state } = await operator.run("switch", models[index % models.length] ?? models[0]);
         states[state] = (states[state] ?? 0) + 1;
         const answers = counts.answers + 2;
-        await until(() => counts.answers >= answers);
+        await until(() => stop.signal.aborted || counts.answers >= answers);
         await interlude(index, allRecovered);
       }
       stop.abort();
@@ -124,13 +127,13 @@ test("switches under steady streams, with runners killed between them, lose and 
   assert.ok(killed >= Math.floor(switches / killEvery) - 1 && disturbed.interruptions > 0);
   assert.ok(disturbed.answers >= 2 * switches);
   // A runner that is killed while it loads fails its switch, and nothing else.
-  assert.ok((disturbed.states["done"] ?? 0) >= switches * 0.7, JSON.stringify(disturbed.states));
+  assert.ok((disturbed.states["done"] ?? 0) >= switches - killed, JSON.stringify(disturbed.states));
   // Runners that took the place of killed ones have had both models as often then as the first ones had.
   await round(warmUpSwitches, quiet);
   const after = await measured.atRest(residentAndSpare);
   context.diagnostic(JSON.stringify({ before, after }));
   assertAbout("bytes", before, after, share);
-  // Others have other addresses, and pages of 2 MiB: of 140 MB some 6 are chance.
+  // Others have other addresses, and other pages of 2 MiB: some of it is chance.
   assertAbout("runnerBytes", before, after, tolerated.short);
   assertNoneLeft(before, after);
 });

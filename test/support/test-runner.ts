@@ -19,6 +19,7 @@ export class TestRunner {
       stateChanged: () => this.#events.dispatchEvent(new Event("change")),
       stepped: () => undefined,
       beat: () => undefined,
+      sawVideoMemory: () => undefined,
     };
   }
 

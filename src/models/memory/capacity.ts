@@ -14,9 +14,6 @@ export interface CapacitySettings {
 /** What a runner without a model takes, in bytes: Node.js, the library, and an open backend. */
 const spareBytes = 64 * 1024 * 1024;
 
-/** What an open backend takes of each GPU, in bytes: a CUDA context, whose size the driver chooses. */
-const contextBytes = 384 * 1024 * 1024;
-
 /**
  * How much memory models may take, all together: what is free now, and what the runners hold already. A limit of the
  * control group, such as a container's, counts like the end of the machine.
@@ -27,7 +24,7 @@ const contextBytes = 384 * 1024 * 1024;
 export class Capacity {
   readonly #settings: CapacitySettings;
   #videoMemory = 0;
-  #gpus = 0;
+  #spareVideoMemory = 0;
 
   constructor(settings: CapacitySettings) {
     this.#settings = settings;
@@ -37,15 +34,15 @@ export class Capacity {
    * @param held by our own models at the same time, in bytes
    * @param openRunners how many have opened the backend and have no model: what these take is free for one, as it is of main memory
    */
-  sawVideoMemory({ gpus, free }: VideoMemory, held: number, openRunners: number): void {
-    this.#gpus = gpus;
+  sawVideoMemory({ gpus, free, perRunner }: VideoMemory, held: number, openRunners: number): void {
+    this.#spareVideoMemory = perRunner;
     const reserve = gpus * this.#settings.gpuMemoryReserve;
-    this.#videoMemory = Math.max(0, free + held + openRunners * gpus * contextBytes - reserve);
+    this.#videoMemory = Math.max(0, free + held + openRunners * perRunner - reserve);
   }
 
   /** What a runner without a model takes. */
   get spare(): Memory {
-    return { ram: spareBytes, vram: this.#gpus * contextBytes };
+    return { ram: spareBytes, vram: this.#spareVideoMemory };
   }
 
   /**

@@ -133,12 +133,16 @@ const requiredStatics: { readonly [Class in keyof Bindings]?: readonly string[] 
   AddonSampler: ["acceptGrammarEvaluationStateToken"],
 };
 
+/** What a CUDA context takes of a GPU, in bytes, whose size the driver chooses: between 250 and 500 MiB. */
+const cudaContextBytes = 384 * 2 ** 20;
+
 export interface Backend {
   readonly bindings: Bindings;
   /** cpu, cuda, vulkan or metal. */
   readonly name: string;
   /** Whether native work is done in the order in which it was asked for: there is one thread to do it. */
   readonly isSequential: boolean;
+  readonly hasGpu: boolean;
   readonly videoMemory: () => Promise<VideoMemory>;
   /** From which level on it tells of what it does from now on. */
   readonly setLogLevel: (level: LogLevel) => void;
@@ -167,11 +171,13 @@ export async function openBackend({ gpu, threads, logLevel }: PrepareCommand, lo
     throw new Error("a GPU is required and llama.cpp found none that works; see the lines above, or set gpu to auto or off");
   }
   const gpus = llama.gpu === false ? 0 : (await llama.getGpuDeviceNames()).length;
+  const perRunner = llama.gpu === "cuda" ? gpus * cudaContextBytes : 0;
   return {
     bindings: bindingsOf(llama),
     name: llama.gpu === false ? "cpu" : llama.gpu,
     isSequential: process.env["UV_THREADPOOL_SIZE"] === "1",
-    videoMemory: async () => ({ gpus, free: gpus === 0 ? 0 : (await llama.getVramState()).free }),
+    hasGpu: gpus > 0,
+    videoMemory: async () => ({ gpus, free: gpus === 0 ? 0 : (await llama.getVramState()).free, perRunner }),
     setLogLevel: (level) => {
       llama.logLevel = nativeLogLevels[level];
     },

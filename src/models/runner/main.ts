@@ -4,7 +4,6 @@ import {
   type LoadCommand,
   type PrepareCommand,
   type RunnerEvent,
-  type VideoMemory,
 } from "../../protocol/runner.ts";
 import { openBackend, type Backend } from "./bindings.ts";
 import { chatFormat } from "./chat-formats.ts";
@@ -20,6 +19,9 @@ import { StepLoop } from "./step-loop.ts";
  */
 
 const heartbeatMs = 1_000;
+
+/** How often the progress of a load is told, at least, where there is any: a load that gets no further is ended. */
+const reportMs = 1_000;
 
 /** How often a timer is looked at for being late. */
 const loopCheckMs = 100;
@@ -57,9 +59,9 @@ async function prepare(command: PrepareCommand): Promise<Prepared> {
     if (level === "error" || level === "fatal") complaints = [...complaints, message].slice(-keptComplaints);
     send({ type: "log", source: "llama.cpp", level, message });
   });
-  const videoMemory = await backend.videoMemory();
-  send({ type: "prepared", backend: backend.name, videoMemory });
-  beat(backend, videoMemory);
+  send({ type: "prepared", backend: backend.name, videoMemory: await backend.videoMemory() });
+  beat();
+  lookAtVideoMemory(backend);
   return { backend, threads: command.threads, baseMemory: ownMemory() };
 }
 
@@ -77,13 +79,14 @@ interface Serving {
 }
 
 async function load({ backend, threads, baseMemory }: Prepared, command: LoadCommand): Promise<Serving> {
-  let reported = 0;
+  let reported = { progress: 0, at: performance.now() };
   const residue = Math.max(0, ownMemory() - baseMemory);
   complaints = [];
   send({ type: "progress", phase: "loading", progress: 0 });
   const engine = await Engine.load(backend, command, threads, (progress) => {
-    if (progress < 1 && progress - reported < 0.05) return;
-    reported = progress;
+    const now = performance.now();
+    if (progress < 1 && progress - reported.progress < 0.05 && now - reported.at < reportMs) return;
+    reported = { progress, at: now };
     send({ type: "progress", phase: "loading", progress });
   });
   send({ type: "progress", phase: "warming", progress: 0 });
@@ -110,7 +113,7 @@ async function serve(loop: StepLoop): Promise<void> {
 }
 
 /** Says from now on that this process lives: a big file may take minutes to load, with little to tell of. */
-function beat(backend: Backend, firstSeen: VideoMemory): void {
+function beat(): void {
   let loopDelays: number[] = [];
   let due = performance.now() + loopCheckMs;
   setInterval(() => {
@@ -118,20 +121,33 @@ function beat(backend: Backend, firstSeen: VideoMemory): void {
     loopDelays.push(Math.max(0, now - due) / 1_000);
     due = now + loopCheckMs;
   }, loopCheckMs);
-  let videoMemory = firstSeen;
-  let isLooking = false;
-  // Where GPUs share the main memory, to look waits for the thread that computes, for which a heartbeat must not.
-  const look = async (): Promise<void> => {
-    isLooking = true;
-    videoMemory = await backend.videoMemory();
-    isLooking = false;
-  };
   setInterval(() => {
     const statistics = serving?.loop.statistics ?? { busySlots: 0, cachedTokens: 0 };
-    send({ type: "heartbeat", statistics, computingMs: serving?.engine.computingMs ?? 0, videoMemory, loopDelays });
+    send({ type: "heartbeat", statistics, computingMs: serving?.engine.computingMs ?? 0, loopDelays });
     loopDelays = [];
-    if (!isLooking) void look();
   }, heartbeatMs);
+}
+
+/**
+ * Tells of the GPUs' memory, where there are any, as soon as it has been looked at: what is told late is of another time. Where
+ * GPUs share the main memory, to look waits for the thread that computes, for which a heartbeat must not.
+ */
+function lookAtVideoMemory(backend: Backend): void {
+  if (!backend.hasGpu) return;
+  const look = (): void => {
+    backend
+      .videoMemory()
+      .then(
+        (videoMemory) => {
+          send({ type: "video_memory", videoMemory });
+        },
+        (thrown: unknown) => {
+          send({ type: "log", source: "runner", level: "warn", message: `The GPU's memory cannot be read: ${String(thrown)}` });
+        },
+      )
+      .finally(() => setTimeout(look, heartbeatMs));
+  };
+  setTimeout(look, heartbeatMs);
 }
 
 async function stop({ loop, ended }: Serving): Promise<void> {
