@@ -34,11 +34,11 @@ check_node() {
 }
 
 check_settings() {
-  local model=${surveyed[model-problem]:-}
+  local unusable=${surveyed[model-problem]:-}
   if [ -n "${surveyed[settings-problem]:-}" ]; then
     found settings.refused message "${surveyed[settings-problem]}"
-  elif [ -n "$model" ]; then
-    found settings.model model "${model%% *}" message "${model#* }"
+  elif [ -n "$unusable" ]; then
+    found settings.model model "${unusable%% *}" message "${unusable#* }"
   elif [ -n "${surveyed[folder]:-}" ]; then
     healthy settings "llamapod serve would start with them"
   fi

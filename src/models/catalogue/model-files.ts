@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { LlamapodError, toLlamapodError } from "../../protocol/errors.ts";
 import { metadataNumber, modelOf, readGgufFile, type GgufFile, type GgufHeader } from "../gguf/header.ts";
 import type { ModelDefinition } from "./definition.ts";
+import { partEnding, partName, splitName } from "../gguf/split-name.ts";
 
 /** A folder with GGUF files. */
 export interface ModelSource {
@@ -26,12 +27,10 @@ export interface ModelFile {
   readonly changedAtMs: number;
 }
 
-const part = /-(\d{5})-of-(\d{5})\.gguf$/i;
-
 /** Every model of a folder, in the order of their names. @throws {Error} when it cannot be read */
 export async function modelFiles(source: ModelSource): Promise<ModelFile[]> {
   const names = (await readdir(source.folder)).filter((name) => name.toLowerCase().endsWith(".gguf") && !name.startsWith("."));
-  const isLaterPart = (name: string) => Number(part.exec(name)?.[1] ?? 1) > 1;
+  const isLaterPart = (name: string) => (splitName(name)?.number ?? 1) > 1;
   const files = await Promise.all(names.filter((name) => !isLaterPart(name)).map((name) => modelFile(source, name)));
   // Without their endings: otherwise model-b.gguf would come before model.gguf.
   const nameOf = ({ fileName }: ModelFile) => fileName.slice(0, -".gguf".length);
@@ -50,19 +49,14 @@ async function modelFile(source: ModelSource, fileName: string): Promise<ModelFi
 }
 
 export function stemOf(fileName: string): string {
-  return fileName
-    .replace(part, "")
-    .replace(/\.gguf$/i, "")
-    .toLowerCase();
+  return (splitName(fileName)?.stem ?? fileName.replace(/\.gguf$/i, "")).toLowerCase();
 }
 
 function partsOf(fileName: string): string[] {
-  const count = Number(part.exec(fileName)?.[2] ?? 1);
+  const split = splitName(fileName);
   // More would be a name made to exhaust something.
-  if (count <= 1 || count > 999) return [fileName];
-  return Array.from({ length: count }, (_, index) =>
-    fileName.replace(part, `-${String(index + 1).padStart(5, "0")}-of-${String(count).padStart(5, "0")}.gguf`),
-  );
+  if (split === undefined || split.count <= 1 || split.count > 999) return [fileName];
+  return Array.from({ length: split.count }, (_, index) => partName({ ...split, number: index + 1 }));
 }
 
 /** The header of the first part, with the size and the tensors of all. */
@@ -103,7 +97,7 @@ function partsFault(paths: readonly string[], files: readonly GgufFile[]): Llama
     const number = (metadataNumber(file, "split.no") ?? 0) + 1;
     if (files.length === 1 && count > 1) {
       return invalid(
-        `${name} is one of ${count} parts, but its name does not say so: give the parts the names that they came with, ending in -00001-of-${String(count).padStart(5, "0")}.gguf.`,
+        `${name} is one of ${count} parts, but its name does not say so: give the parts the names that they came with, ending in ${partEnding(1, count)}.`,
       );
     }
     if (count !== files.length || number !== index + 1) {

@@ -4,6 +4,7 @@ import { DownloadError, TransientError } from "./errors.ts";
 import { ask, textOf, type Target } from "./http.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
 import type { HuggingFaceFile } from "./target.ts";
+import { modelNameOf, splitName } from "../gguf/split-name.ts";
 
 const tree = z.array(
   z.object({
@@ -36,7 +37,7 @@ export async function huggingFaceFiles(
       denied: (status) => deniedMessage(repository, settings, status),
     };
   };
-  const isSplit = "path" in wanted && /-\d{5}-of-\d{5}\.gguf$/i.test(wanted.path);
+  const isSplit = "path" in wanted && splitName(wanted.path) !== undefined;
   if ("path" in wanted && !isSplit) return [remote({ path: wanted.path })];
   const files = (await listing(place, settings, signal)).filter(({ type, path }) => type === "file" && /\.gguf$/i.test(path));
   return chosen(files, place).map(remote);
@@ -46,7 +47,7 @@ function chosen(
   files: readonly TreeFile[],
   { repository, wanted }: { readonly repository: string; readonly wanted: HuggingFaceFile },
 ): readonly TreeFile[] {
-  const group = (path: string) => path.replace(/-\d{5}(-of-\d{5}\.gguf)$/i, "$1").toLowerCase();
+  const group = (path: string) => modelNameOf(path).toLowerCase();
   const matches =
     "path" in wanted
       ? files.filter(({ path }) => group(path) === group(wanted.path))

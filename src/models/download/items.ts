@@ -10,6 +10,7 @@ import type { PackedModel } from "./packed-model.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
 import type { DownloadSettings } from "./settings.ts";
 import type { PullTarget } from "./target.ts";
+import { modelNameOf, partName, splitName } from "../gguf/split-name.ts";
 
 /** What is to be brought here: from the network, out of an image there, or from a path. */
 export type Item =
@@ -42,20 +43,19 @@ export async function itemsOf({ target, definition, settings, signal }: Asking):
   }
 }
 
-const part = /^(.*)-\d{5}(-of-(\d{5})\.gguf)$/i;
-
 /** @throws {DownloadError} `not_found` when not all parts of a split model are there */
 function whole(items: Item[]): Item[] {
   const names = new Set(items.map((item) => ownNameOf(item).toLowerCase()));
-  const groups = new Map([...names].map((name) => [name.replace(part, "$1$2"), part.exec(name)]));
-  for (const [, stem = "", ending = "", count = "0"] of [...groups.values()].filter((each) => each !== null)) {
-    const numbers = Array.from({ length: Number(count) }, (_, index) => String(index + 1).padStart(5, "0"));
-    const missing = numbers.map((number) => `${stem}-${number}${ending}`).filter((name) => !names.has(name));
+  const models = new Map([...names].map((name) => [modelNameOf(name), splitName(name)]));
+  for (const split of [...models.values()].filter((each) => each !== undefined)) {
+    const { stem, count } = split;
+    const parts = Array.from({ length: count }, (_, index) => partName({ ...split, number: index + 1 }));
+    const missing = parts.filter((name) => !names.has(name));
     if (missing.length === 0) continue;
     const shown = missing.slice(0, 3).join(", ");
     throw new DownloadError(
       "not_found",
-      `The source has ${numbers.length - missing.length} of the ${numbers.length} parts of ${stem}, which is of use only whole. Missing: ${shown}${missing.length > 3 ? ", ..." : ""}`,
+      `The source has ${count - missing.length} of the ${count} parts of ${stem}, which is of use only whole. Missing: ${shown}${missing.length > 3 ? ", ..." : ""}`,
     );
   }
   return items;
@@ -87,8 +87,6 @@ function webFile(url: URL, given: string | undefined): RemoteFile {
   };
 }
 
-const numbered = /(?:-\d{5}-of-\d{5})?\.gguf$/i;
-
 /** More would be made to exhaust something; the catalogue knows no more parts of a model. */
 const mostFiles = 999;
 
@@ -109,8 +107,9 @@ export function named(items: readonly Item[], definition: ModelDefinition): { re
 function fileNameFor(item: Item, count: number, definition: ModelDefinition): string {
   const own = ownNameOf(item);
   const given = fileNameOf(definition);
-  const number = numbered.exec(own)?.[0] ?? "";
-  const asPart = number.length > ".gguf".length ? given?.replace(numbered, number) : undefined;
+  const split = splitName(own);
+  const stem = given === undefined ? undefined : (splitName(given)?.stem ?? given.replace(/\.gguf$/i, ""));
+  const asPart = split === undefined || stem === undefined ? undefined : partName({ ...split, stem });
   const name = (count === 1 ? given : asPart) ?? own;
   const safe = safeFileName(name);
   if (safe === undefined) throw new DownloadError("bad_target", `${JSON.stringify(name)} cannot be the name of a file here.`);

@@ -6,6 +6,7 @@ import { DownloadError } from "./errors.ts";
 import { cancelled } from "./http.ts";
 import { createPartial } from "./partial-file.ts";
 import { checkSpace } from "./space.ts";
+import { modelNameOf, splitName } from "../gguf/split-name.ts";
 
 export function localPath(path: string): string {
   return resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
@@ -18,11 +19,9 @@ export async function localFiles(path: string): Promise<string[]> {
     throw new DownloadError("not_found", `There is no file ${absolute}.`, cause);
   });
   if (!found.isFile() || !/\.gguf$/i.test(absolute)) throw new DownloadError("bad_target", `${absolute} is not a GGUF file.`);
-  const part = /-\d{5}-of-(\d{5}\.gguf)$/i;
-  if (!part.test(absolute)) return [absolute];
-  const group = (name: string) => name.replace(part, "-$1");
-  const names = (await readdir(dirname(absolute))).filter((name) => part.test(name));
-  return names.filter((name) => group(name) === group(basename(absolute))).map((name) => join(dirname(absolute), name));
+  if (splitName(absolute) === undefined) return [absolute];
+  const [folder, model] = [dirname(absolute), modelNameOf(basename(absolute))];
+  return (await readdir(folder)).filter((name) => modelNameOf(name) === model).map((name) => join(folder, name));
 }
 
 /**

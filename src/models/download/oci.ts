@@ -5,6 +5,7 @@ import { ask, bytesOf, type Answer, type Target } from "./http.ts";
 import type { PackedLayer, PackedModel } from "./packed-model.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { safeFileName, type RemoteFile } from "./remote-file.ts";
+import { partName } from "../gguf/split-name.ts";
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
@@ -122,8 +123,7 @@ function fileNameOf(place: Place, { annotations }: Layer, count: number, number:
   if (title !== undefined) return title;
   const reference = place.reference.startsWith("sha256:") ? place.reference.slice(7, 19) : place.reference;
   const stem = [place.name.split("/").at(-1) ?? "model", ...(reference === "latest" ? [] : [reference])].join("-");
-  const five = (value: number) => String(value).padStart(5, "0");
-  return count === 1 ? `${stem}.gguf` : `${stem}-${five(number + 1)}-of-${five(count)}.gguf`;
+  return count === 1 ? `${stem}.gguf` : partName({ stem, number: number + 1, count });
 }
 
 async function fetchManifest(place: Place, access: RegistryAccess, reference: string, signal: AbortSignal): Promise<unknown> {
