@@ -38,9 +38,9 @@ wanted_models() {
 # plan_of URL MODELS...: what the server plans with for them all, in MB: main memory and what it has of it, memory of the GPU and what
 # it has of that.
 plan_of() {
-  local url=$1 model
-  for model in "${@:2}"; do
-    http POST "$url/api/models/$model/plan" | http_body |
+  local url=$1 id
+  for id in "${@:2}"; do
+    http POST "$url/api/models/$id/plan" | http_body |
       sed -n 's/.*"needed":{"ram_bytes":\([0-9]*\),"vram_bytes":\([0-9]*\)}.*"capacity":{"ram_bytes":\([0-9]*\),"vram_bytes":\([0-9]*\)}.*/\1 \3 \2 \4/p'
   done | awk '{ main += $1; gpu += $3; has_main = $2; has_gpu = $4 } END { if (NR > 0) printf "%d %d %d %d\n", main / 1e6, has_main / 1e6, gpu / 1e6, has_gpu / 1e6 }'
 }
