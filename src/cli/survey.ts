@@ -99,7 +99,7 @@ async function configuredModels(config: Config, catalogue: Catalogue): Promise<R
     try {
       models.add(await catalogue.find(name));
     } catch (thrown) {
-      tell("model-problem", `${name} ${messageOf(thrown)}`);
+      tell("unusable", `${name} ${messageOf(thrown)}`);
     }
   }
   return models;
@@ -119,7 +119,7 @@ async function tellMemory(config: Config, catalogue: Catalogue, { runner: first,
       needed = add(needed, await estimates.request(model));
       fitting.push(model.id);
     } catch (thrown) {
-      tell("model-problem", `${model.id} ${messageOf(thrown)}`);
+      tell("unusable", `${model.id} ${messageOf(thrown)}`);
     }
   }
   await runner.stop(stopGraceMs);

@@ -45,10 +45,10 @@ describe("what doctor is told of a server without a container", () => {
 
   test("a model that is not here, one that there is not, and one that llama.cpp refuses; the others are counted", async () => {
     await writeFile(join(folder, "broken.gguf"), "GGUF");
-    assert.match((await survey({ LLAMAPOD_PRELOAD: "qwen2.5-7b" })).get("model-problem") ?? "", /^qwen2\.5-7b .*llamapod pull/);
-    assert.match((await survey({ LLAMAPOD_MODEL: "nothing" })).get("model-problem") ?? "", /^nothing There is no model/);
+    assert.match((await survey({ LLAMAPOD_PRELOAD: "qwen2.5-7b" })).get("unusable") ?? "", /^qwen2\.5-7b .*llamapod pull/);
+    assert.match((await survey({ LLAMAPOD_MODEL: "nothing" })).get("unusable") ?? "", /^nothing There is no model/);
     const found = await survey({ LLAMAPOD_MODEL: "llama", LLAMAPOD_PINNED: "broken" });
-    assert.match(found.get("model-problem") ?? "", /^broken /);
+    assert.match(found.get("unusable") ?? "", /^broken /);
     assert.equal(found.get("models"), "llama");
   });
 
@@ -71,6 +71,6 @@ describe("what doctor is told of a server without a container", () => {
   test("why there is no GPU, where one has to be", { skip: gpu }, async () => {
     const found = await survey({ LLAMAPOD_GPU: "required" });
     assert.match(found.get("backend-problem") ?? "", /a GPU is required and llama\.cpp found none/);
-    assert.deepEqual([found.get("gpu"), found.has("backend"), found.has("model-problem")], ["required", false, false]);
+    assert.deepEqual([found.get("gpu"), found.has("backend"), found.has("unusable")], ["required", false, false]);
   });
 });

@@ -179,7 +179,7 @@ const illnesses: Readonly<Record<string, Illness>> = {
   "settings.model": {
     what: "a model that is not here",
     fix: /llamapod show big$/,
-    make: surveyed({ "model-problem": "big is not here: llamapod pull big" }),
+    make: surveyed({ unusable: "big is not here: llamapod pull big" }),
   },
   "folder.denied": {
     what: "a models folder of somebody else",

@@ -34,7 +34,7 @@ check_node() {
 }
 
 check_settings() {
-  local unusable=${surveyed[model-problem]:-}
+  local unusable=${surveyed[unusable]:-}
   if [ -n "${surveyed[settings-problem]:-}" ]; then
     found settings.refused message "${surveyed[settings-problem]}"
   elif [ -n "$unusable" ]; then
