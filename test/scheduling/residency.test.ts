@@ -120,8 +120,8 @@ test("a model that is unloaded while the operator's own load of it goes on stays
   }
 });
 
-test("a moment without memory ends no answer that has begun: it goes on when there is some again", async () => {
-  using world = new PoolWorld({ a: 4, b: 1 }, { maxResident: 1 });
+/** An answer of `a` has begun and was parked for `b`, and there is no room for `a` to come back. */
+async function runShort(world: PoolWorld) {
   world.videoMemory = 6 * mebibyte;
   await world.estimateAll();
   const a = await world.serve("a");
@@ -133,6 +133,12 @@ test("a moment without memory ends no answer that has begun: it goes on when the
   const b = await world.ready("b");
   world.foreignVideoMemory = 4 * mebibyte;
   b.look();
+  return { b, begun };
+}
+
+test("a moment without memory ends no answer that has begun: it goes on when there is some again", async () => {
+  using world = new PoolWorld({ a: 4, b: 1 }, { maxResident: 1 });
+  const { b, begun } = await runShort(world);
   const late = world.ask("a");
   await seconds(world, 6);
   assert.deepEqual(world.failures, { [late]: "insufficient_memory" });
@@ -147,17 +153,7 @@ test("a moment without memory ends no answer that has begun: it goes on when the
 
 test("where memory does not come back for a minute, an answer that has begun fails, and says what is missing", async () => {
   using world = new PoolWorld({ a: 4, b: 1 }, { maxResident: 1 });
-  world.videoMemory = 6 * mebibyte;
-  await world.estimateAll();
-  const a = await world.serve("a");
-  const begun = world.ask("a");
-  a.produce(begun);
-  world.pool.switchTo(world.entry("b"));
-  await seconds(world, 4);
-  a.leave();
-  const b = await world.ready("b");
-  world.foreignVideoMemory = 4 * mebibyte;
-  b.look();
+  const { begun } = await runShort(world);
   await seconds(world, 50);
   assert.deepEqual(world.failures, {});
   await seconds(world, 30);
