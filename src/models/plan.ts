@@ -163,7 +163,9 @@ function makeRoom(view: PlanView, started: readonly RunnerView[], { modelId, mem
   if (hasRoom(full, leaving, memory)) return nobody;
   const able = candidates(view, modelId);
   const isSwitch = view.request?.kind === "switch" && view.request.modelId === modelId;
-  const mayGoAt = (runner: RunnerView) => (isSwitch ? 0 : endOfResidency(view, runner));
+  // A load that nobody waits for asks those without work only.
+  const isOperators = isSwitch || isOnlyLoad(view, modelId);
+  const mayGoAt = (runner: RunnerView) => (isOperators ? 0 : endOfResidency(view, runner));
   const ready = able.filter((runner) => mayGoAt(runner) <= view.now);
   const victims = enough(full, leaving, ready, memory);
   if (victims === undefined) {

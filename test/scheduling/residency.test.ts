@@ -22,6 +22,18 @@ test("a model that nobody has used makes room after the minimum residency, howev
   assert.deepEqual(world.states, { a: "draining" });
 });
 
+test("a load takes the place of a model that nobody has used yet at once", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 }, { maxResident: 1 });
+  await world.estimateAll();
+  const a = await world.serve("a");
+  const operation = world.pool.load(world.entry("b"));
+  await world.flush();
+  assert.deepEqual([world.states, operation.status.state], [{ a: "draining" }, "running"]);
+  a.leave();
+  await world.ready("b");
+  assert.equal(operation.status.state, "done");
+});
+
 test("a load that somebody waits for, too, has the turn of the request, and parks nobody earlier", async () => {
   using world = new PoolWorld({ a: 1, b: 1 }, { maxResident: 1, minResidencySeconds: 8 });
   await world.estimateAll();
