@@ -34,7 +34,12 @@ const shapeFields = {
 const prepareCommand = z.strictObject({ type: z.literal("prepare"), ...backendFields });
 
 /** Goes through the motions of loading, without the memory. */
-const estimateCommand = z.strictObject({ type: z.literal("estimate"), ...shapeFields });
+const estimateCommand = z.strictObject({
+  type: z.literal("estimate"),
+  ...shapeFields,
+  /** Of the model's file, or of all of its files. */
+  fileBytes: z.int().min(0),
+});
 
 const loadCommand = z.strictObject({
   type: z.literal("load"),

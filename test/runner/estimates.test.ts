@@ -38,7 +38,7 @@ for (const family of families) {
 
 test("an estimate of a file that llama.cpp refuses says why", async () => {
   const runner = new TestRunner();
-  const estimate = runner.process.estimate({ type: "estimate", path: "/dev/null", ...settings, vocabularySize: 0 });
+  const estimate = runner.process.estimate({ type: "estimate", path: "/dev/null", ...settings, vocabularySize: 0, fileBytes: 0 });
   await assert.rejects(estimate, (thrown) => thrown instanceof RunnerFailure && thrown.refused);
 });
 

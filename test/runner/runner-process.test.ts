@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, mock, test } from "node:test";
@@ -118,7 +118,7 @@ test("what a runner has done leaves nothing behind that waits for its end", asyn
   for (let turn = 0; turn < 2; turn++) {
     await until("ready");
     await runner.unload(30_000);
-    await runner.estimate({ type: "estimate", ...shape });
+    await runner.estimate({ type: "estimate", ...shape, fileBytes: (await stat(path)).size });
     await load(path);
   }
   const listeners = listening.callCount();
@@ -138,7 +138,7 @@ test("a runner tells what it holds of an estimate apart from what its model take
   const header = await readGgufHeader(large);
   const used = await start(small, undefined, small, undefined, async (runner) => {
     const shape = { path: large, contextSize: 512, slots: 2, batchSize: 512, vocabularySize: vocabularySize(header) };
-    await runner.estimate({ type: "estimate", ...shape });
+    await runner.estimate({ type: "estimate", ...shape, fileBytes: header.fileBytes });
   });
   const { memory, residue } = await loaded(used);
   const difference = memory.ram - residue - fresh.memory.ram;
@@ -223,7 +223,7 @@ test("an estimate that gets no further is killed, too", { timeout: 30_000 }, asy
     sawVideoMemory: () => undefined,
   };
   const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, estimating: 3_000 });
-  const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0 };
+  const shape = { contextSize: 512, slots: 1, batchSize: 512, vocabularySize: 0, fileBytes: 0 };
   await assert.rejects(runner.estimate({ type: "estimate", path: pipe, ...shape }), /got no further while prepared for 3 s/);
 });
 

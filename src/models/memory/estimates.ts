@@ -67,7 +67,7 @@ export class Estimates {
     const { slots, batchSize } = this.#settings;
     const shape = { path, contextSize, slots, batchSize, vocabularySize: vocabularySize(header) };
     try {
-      const allocated = await this.#estimator({ type: "estimate", ...shape });
+      const allocated = await this.#estimator({ type: "estimate", ...shape, fileBytes: header.fileBytes });
       const memory = { ...allocated, ram: allocated.ram + vocabularyBytes(header) };
       this.#known.set(header, contextSize, memory);
       return memory;

@@ -92,9 +92,10 @@ export class Engine {
     const model = await openModel(backend, command, { noAlloc: true });
     const { context } = await openContext(backend, model, command, 1);
     const { ram, vram } = allocatedBy(model, context);
+    const unused = backend.name === "cpu" ? unusedLogits(command) + unreadWeights(model, command) : 0;
     await context.dispose();
     await model.dispose();
-    return { ram: Math.max(0, ram - (backend.name === "cpu" ? unusedLogits(command) : 0)), vram };
+    return { ram: Math.max(0, ram - unused), vram };
   }
 
   /** Frees the slots and the weights. Nothing can be asked of it afterwards. */
@@ -266,6 +267,14 @@ async function openContext(
 function allocatedBy(model: NativeModel, context: NativeContext): Memory {
   const [weights, cache] = [model.getMemoryBreakdown(), context.getMemoryBreakdown()];
   return { ram: weights.cpuRam + cache.cpuRam, vram: weights.gpuVram + cache.gpuVram };
+}
+
+/**
+ * Where the same matrix begins and ends a model, llama.cpp may hold it twice: in an order that suits the processor, as for AMX,
+ * and in the mapped file, of which only the rows of some tokens are read then.
+ */
+function unreadWeights(model: NativeModel, { fileBytes }: EstimateCommand): number {
+  return Math.max(0, model.getMemoryBreakdown().cpuRam - fileBytes);
 }
 
 /**
