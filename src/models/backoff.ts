@@ -39,6 +39,8 @@ export class Backoff {
     this.cancel();
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      // It had been loaded before it died, and can be again.
+      if (mishap === "death") this.#hasRecovered = true;
       onRested();
     }, delayMs);
   }
@@ -73,7 +75,7 @@ export class Backoff {
     return new LlamapodError(code, message, { param: "model", retryAfterMs });
   }
 
-  /** Why it cannot be used now, if it has not been loaded again since. */
+  /** Why it cannot be used now: it could not be loaded, or rests since its runner has died. */
   get failure(): LlamapodError | undefined {
     return this.#hasRecovered ? undefined : this.error;
   }

@@ -143,6 +143,7 @@ export class Loads {
   /** Keeps a model from being started again at once. */
   #rest(modelId: string, error: LlamapodError, mishap: Mishap): Backoff {
     return this.backoffs.rest(modelId, error, mishap, () => {
+      this.#user.changed(modelId);
       this.#user.settle();
     });
   }

@@ -292,11 +292,12 @@ export class RunnerProcess {
   }
 
   #checkSilence(): void {
-    if (this.#unanswered === 0 || hasEnded(this.#state)) return;
-    const isReady = this.#state.name === "ready";
-    const limitMs = isReady ? this.#silence.serving : this.#silence.loading;
+    if (hasEnded(this.#state)) return;
+    // Of one that stands by, too: whoever took it would find out a minute later.
+    const isQuiet = this.#state.name === "ready" || this.#unanswered === 0;
+    const limitMs = isQuiet ? this.#silence.serving : this.#silence.loading;
     if (++this.#silentChecks * silenceCheckMs > limitMs) this.#hung("answering");
-    else if (!isReady && ++this.#stuckChecks * silenceCheckMs > this.#stuckLimitMs) this.#hung("loading");
+    else if (!isQuiet && ++this.#stuckChecks * silenceCheckMs > this.#stuckLimitMs) this.#hung("loading");
   }
 
   get #stuckLimitMs(): number {

@@ -159,6 +159,21 @@ test("a runner that does not answer any more is killed", async () => {
   assert.match(causeOf(await until("failed")), /stopped answering while ready/);
 });
 
+test("a runner that stands by and says nothing any more is killed before anybody takes it", async () => {
+  const changes = new EventTarget();
+  const observer = {
+    stateChanged: () => changes.dispatchEvent(new Event("change")),
+    stepped: () => undefined,
+    beat: () => undefined,
+    sawVideoMemory: () => undefined,
+  };
+  const runner = new RunnerProcess(cpuOnly, silent, observer, { ...defaultSilence, serving: 3_000 });
+  while (runner.state.name !== "prepared") await once(changes, "change");
+  process.kill(runner.pid ?? 0, "SIGSTOP");
+  await runner.exited;
+  assert.match(causeOf(runner.state), /stopped answering while prepared/);
+});
+
 test("a runner that gets no further with a batch is killed, although it says that it lives", { timeout: 30_000 }, async () => {
   const path = await tinyModel("gpt2");
   const ended = new EventTarget();

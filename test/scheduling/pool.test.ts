@@ -531,6 +531,24 @@ test("a model that was loaded again after its runner had died is as well as befo
   assert.equal(world.pool.models.find(({ id }) => id === "a")?.state, "available");
 });
 
+test("a model whose runner was killed while it had nothing to do can be had again, and is not told to have failed", async () => {
+  using world = new PoolWorld({ a: 1, b: 1 });
+  await world.estimateAll();
+  await world.serve("b");
+  world.ask("a");
+  const a = await world.ready("a");
+  for (const job of [...a.running.keys()]) world.end(job);
+  const told: string[] = [];
+  world.pool.onModelChange(({ id, state }) => told.push(`${id} ${state}`));
+  a.die();
+  await world.pass(1);
+  assert.equal(told.at(-1), "a available");
+  assert.deepEqual(
+    world.pool.models.map(({ id, state }) => `${id} ${state}`),
+    ["a available", "b ready"],
+  );
+});
+
 test("a request that names a model leaves the active one as it was", async () => {
   using world = new PoolWorld({ a: 4, b: 4 }, { memoryBudget: 6 * mebibyte });
   await world.estimateAll();
